@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import anndata as ad
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import issparse
+
+try:  # interpreters without torch run the tests of the AnnData contract
+    import torch
+except ImportError:
+    torch = None
+else:
+    torch.set_num_threads(1)
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def figures_closed():
+    """No test sees the figures of another."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="session")
+def small() -> dict:
+    """Settings of a fit that takes a third of a second."""
+    return {
+        "use_rep": "X_genes",
+        "width": 32,
+        "depth": 2,
+        "match_steps": 40,
+        "match_size": 64,
+        "fit_steps": 2,
+        "fit_cells": 60,
+        "progress": False,
+    }
+
+
+@pytest.fixture(scope="session")
+def unfitted() -> ad.AnnData:
+    """Copy before changing."""
+    from vgfm_sc import datasets
+
+    return datasets.toggle_switch(n_per_branch=60, seed=0)
+
+
+@pytest.fixture(scope="session")
+def fitted(unfitted, small) -> ad.AnnData:
+    """Copy before changing."""
+    from vgfm_sc import tl
+
+    return tl.fit(unfitted, "time", copy=True, **small)
+
+
+@pytest.fixture(scope="session")
+def simulated(fitted) -> ad.AnnData:
+    """`fitted` with 7 trajectories at 9 times; copy before changing."""
+    from vgfm_sc import tl
+
+    adata = fitted.copy()
+    tl.simulate(adata, n_cells=7, times=np.linspace(0, 4, 9))
+    return adata
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Reference data kept beside the checkout."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unchanged():
+    """``with unchanged(adata): ...`` fails if obs, var, obsm, obsp, layers, uns or X differ afterwards."""
+
+    @contextmanager
+    def compare(adata: ad.AnnData):
+        before = contents(adata)
+        yield
+        assert_same(contents(adata), before)
+
+    return compare
+
+
+@pytest.fixture
+def same_random_state():
+    """Fails if the test moves a global random state."""
+    before = np.random.get_state(), torch.random.get_rng_state() if torch else None  # noqa: NPY002
+    yield
+    np.testing.assert_equal(np.random.get_state(), before[0])  # noqa: NPY002
+    if torch:
+        assert torch.equal(torch.random.get_rng_state(), before[1])
+
+
+def contents(adata: ad.AnnData) -> dict:
+    slots = {slot: dict(getattr(adata, slot)) for slot in ("obsm", "obsp", "layers", "uns")}
+    return copy.deepcopy({**slots, "obs": adata.obs, "var": adata.var, "X": None if adata.isbacked else adata.X})
+
+
+def assert_same(found, wanted, where: str = "adata") -> None:
+    if isinstance(wanted, Mapping):
+        assert list(found) == list(wanted), where
+        for name in wanted:
+            assert_same(found[name], wanted[name], f"{where}[{name!r}]")
+    elif isinstance(wanted, pd.DataFrame):
+        pd.testing.assert_frame_equal(found, wanted)
+    elif issparse(wanted):
+        assert found.dtype == wanted.dtype and (found != wanted).nnz == 0, where
+    else:
+        assert type(found) is type(wanted), where
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted), err_msg=where, strict=True)

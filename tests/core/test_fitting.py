@@ -1,0 +1,93 @@
+import numpy as np
+import ot
+import pytest
+import torch
+
+from vgfm_sc.core import fitting, flow, nets
+
+
+def course(n=25, d=2, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    snapshots = [torch.randn(n + 5 * k, d, generator=g, dtype=torch.float64) + k for k in range(3)]
+    return fitting.Course(snapshots, [-1.0, 0.2, 1.0], [1.0, 1.2, 1.4])
+
+
+def networks(seed=0):
+    return nets.seeded(2, 8, 2, seed).double()
+
+
+@pytest.mark.parametrize("part", ["velocity", "growth"])
+def test_gradient_of_both_networks_agrees_with_finite_differences(part):
+    model, data = networks(), course()
+    fitting.distribution_loss(model, data, mass_weight=3.0).backward()
+    rng = np.random.default_rng(0)
+    for name, weight in model.named_parameters():
+        if not name.startswith(part):
+            continue
+        direction = torch.as_tensor(rng.standard_normal(weight.shape))
+        slope, h = float((weight.grad * direction).sum()), 1e-6
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight += sign * h * direction
+                values.append(float(exact_loss(model, data, mass_weight=3.0)))
+                weight -= sign * h * direction
+        assert slope == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-4, abs=1e-7), name
+        assert slope != 0
+
+
+def exact_loss(model, data, *, mass_weight):
+    """The loss written anew, without gradients."""
+    x, log_m, loss = data.snapshots[0], torch.zeros(len(data.snapshots[0]), dtype=torch.float64), 0.0
+    for k in (1, 2):
+        start, stop = data.times[k - 1], data.times[k]
+        n = max(1, round(fitting.STEPS_PER_UNIT * (stop - start)))
+        x, log_m = flow.runge_kutta(model, x, log_m, start, stop, n)
+        y, mass = data.snapshots[k].numpy(), log_m.detach().exp().numpy()
+        loss += ot.emd2(mass / mass.sum(), ot.unif(len(y)), ot.dist(x.detach().numpy(), y, metric="euclidean"))
+        loss += mass_weight * (mass.mean() / data.totals[k] - 1) ** 2
+    return loss
+
+
+def test_transport_is_the_exact_distance():
+    g = torch.Generator().manual_seed(0)
+    x, y, log_m = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((30, 3), (20, 3), (30,)))
+    mass = log_m.exp().numpy()
+    exact = ot.emd2(mass / mass.sum(), ot.unif(20), ot.dist(x.numpy(), y.numpy(), metric="euclidean"))
+    assert float(fitting.transport(x, log_m, y)) == pytest.approx(exact, rel=1e-9)
+    assert float(fitting.transport(y, torch.zeros(20, dtype=torch.float64), y)) == pytest.approx(0, abs=1e-9)
+
+
+def fit(model, data, **changed):
+    numbers = {"n_steps": 20, "n_cells": 50, "lr": 0.01, "mass_weight": 5.0} | changed
+    return fitting.fit(model, data, **numbers, generator=torch.Generator().manual_seed(0), on_step=lambda: None)
+
+
+def test_fitting_lowers_the_score_of_an_untrained_model():
+    data = fitting.Course([x.float() for x in course().snapshots], *course()[1:])
+    model = nets.seeded(2, 16, 2, 0)
+    before = fitting.score(model, data)
+    best, history = fit(model, data, n_steps=40, lr=0.1)
+    assert fitting.score(best, data) < 0.7 * before
+    assert history["score"][0] == pytest.approx(before)
+
+
+def test_a_careless_rate_never_returns_a_worse_model():
+    data = fitting.Course([x.float() for x in course().snapshots], *course()[1:])
+    good, _ = fit(nets.seeded(2, 16, 2, 0), data, n_steps=40, lr=0.1)
+    before = fitting.score(good, data)
+    spoiled, history = fit(good, data, lr=1.5)
+    assert history["score"][1:].max() > before  # steps did harm
+    assert fitting.score(spoiled, data) <= before + 1e-9
+
+
+def test_cost_of_a_step_does_not_grow_with_the_data(monkeypatch):
+    seen = []
+    real = fitting.transport
+    monkeypatch.setattr(fitting, "transport", lambda x, m, y: seen.append((len(x), len(y))) or real(x, m, y))
+    g = torch.Generator().manual_seed(0)
+    data = fitting.Course([torch.randn(3000, 2, generator=g) for _ in range(2)], [-0.5, 0.5], [1.0, 1.0])
+    monkeypatch.setattr(fitting, "CHECK_CELLS", 100)
+    fit(nets.seeded(2, 8, 2, 0), data, n_steps=2, n_cells=64)
+    assert max(max(pair) for pair in seen) == 100
+    assert (64, 64) in seen

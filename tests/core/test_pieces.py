@@ -1,0 +1,132 @@
+"""Metrics, scaling, networks, optimiser, stored weights, devices, model."""
+
+import numpy as np
+import pytest
+import torch
+
+from vgfm_sc.core import device, metrics, nets, optim, state
+from vgfm_sc.core.model import Model
+from vgfm_sc.core.scaling import Scaling
+
+
+def test_w1_of_a_translation_is_its_length():
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    assert metrics.wasserstein1(x, x + [3.0, 0, 4.0]) == pytest.approx(5.0)
+
+
+def test_w1_in_one_dimension_agrees_with_scipy():
+    from scipy.stats import wasserstein_distance
+
+    rng = np.random.default_rng(0)
+    x, y, mass = rng.standard_normal(30), rng.standard_normal(50) + 1, rng.random(30)
+    assert metrics.wasserstein1(x[:, None], y[:, None], mass) == pytest.approx(wasserstein_distance(x, y, mass))
+
+
+def test_relative_mass_error():
+    assert metrics.relative_mass_error(90.0, 100.0) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e8, 1e200])
+def test_scaling_is_unitless_and_goes_back(size):
+    x = size * (np.random.default_rng(0).standard_normal((100, 3)) * [1, 2, 3] + 5)
+    scaling = Scaling.of(x, np.array([10.0, 10.5, 12.0]))
+    unitless = scaling.to_unitless(x)
+    assert unitless.var(axis=0).mean() == pytest.approx(1)
+    np.testing.assert_allclose(unitless.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(scaling.from_unitless(unitless), x)
+    np.testing.assert_allclose(scaling.to_unitless_time(np.array([10.0, 10.5, 12.0])), [-1, -0.5, 1])
+
+
+def test_networks_are_seeded_and_leave_the_global_generator_alone():
+    before = torch.random.get_rng_state()
+    first, again, other = (nets.seeded(3, 8, 2, seed) for seed in (0, 0, 1))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(first.velocity[0].weight, again.velocity[0].weight)
+    assert not torch.equal(first.velocity[0].weight, other.velocity[0].weight)
+
+
+def test_networks_take_one_time_or_many():
+    model, x = nets.seeded(3, 8, 2, 0), torch.randn(5, 3)
+    v, g = model(0.3, x)
+    assert v.shape == (5, 3) and g.shape == (5,)
+    torch.testing.assert_close(model(torch.full((5,), 0.3), x)[0], v)
+
+
+def test_orthogonalised_matrices_keep_their_singular_vectors():
+    matrices = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    u, _, vh = torch.linalg.svd(matrices)
+    values = (u.mT @ optim.orthogonalised(matrices) @ vh.mT).diagonal(dim1=1, dim2=2)
+    large = torch.linalg.svdvals(matrices) > 0.1 * torch.linalg.svdvals(matrices)[:, :1]
+    assert ((values > 0.6) & (values < 1.3))[large].all()
+
+
+def test_optimiser_solves_a_regression_and_its_rate_ends_at_zero():
+    g = torch.Generator().manual_seed(0)
+    model, x = nets.perceptron(2, 1, 32, 3), torch.randn(256, 2, generator=g)
+    y = torch.sin(2 * x[:, :1]) * x[:, 1:]
+    optimiser = optim.Muon(model, 0.05, 300)
+    for _ in range(300):
+        loss = (model(x) - y).square().mean()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.01 * float(y.var())
+    assert optim.schedule(0.0) == 0 and optim.schedule(1.0) == pytest.approx(0)
+    assert max(optim.schedule(k / 100) for k in range(101)) == pytest.approx(1)
+
+
+def test_weights_go_to_arrays_and_back():
+    model = nets.seeded(3, 8, 2, 0)
+    stored = state.weights(model)
+    assert all(isinstance(value, np.ndarray) for value in stored.values())
+    again, x = state.networks(stored, 3, 8, 2), torch.randn(4, 3)
+    torch.testing.assert_close(again(0.1, x)[0], model(0.1, x)[0])
+
+
+@pytest.mark.parametrize("change", ["drop", "shape", "extra"])
+def test_weights_that_do_not_fit_are_refused(change):
+    stored = dict(state.weights(nets.seeded(3, 8, 2, 0)))
+    if change == "drop":
+        del stored["growth.0.bias"]
+    elif change == "shape":
+        stored["growth.0.bias"] = np.zeros(9)
+    else:
+        stored["more"] = np.zeros(1)
+    with pytest.raises(ValueError, match="Stored weights do not fit"):
+        state.networks(stored, 3, 8, 2)
+
+
+def test_devices():
+    assert device.choose("cpu").type == "cpu"
+    assert device.choose("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(ValueError, match=r"Unknown device 'tpu9'.*cpu"):
+        device.choose("tpu9")
+    with pytest.raises(ValueError, match="not available"):
+        device.choose("xpu")
+    with pytest.raises(TypeError, match="string"):
+        device.choose(0)
+
+
+def test_model_answers_in_the_users_units():
+    networks = nets.seeded(2, 8, 2, 0)
+    scaling = Scaling(np.array([100.0, -50.0]), 20.0, 7.0, 2.0)
+    x = np.random.default_rng(0).standard_normal((6, 2)) * 20 + scaling.centre
+    v, g = Model(networks, scaling)(9.0, x)
+    v0, g0 = networks(1.0, torch.as_tensor(scaling.to_unitless(x), dtype=torch.float32))
+    np.testing.assert_allclose(v, v0 * 10.0, rtol=1e-5)
+    np.testing.assert_allclose(g, g0 / 2.0, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"\(6, 3\).*\(n, 2\)"):
+        Model(networks, scaling)(9.0, np.ones((6, 3)))
+
+
+def test_model_simulates_what_it_says(monkeypatch):
+    """The slope of a short simulation is the velocity; chunks change nothing."""
+    networks = nets.seeded(2, 8, 2, 0)
+    model = Model(networks, Scaling(np.array([100.0, -50.0]), 20.0, 7.0, 2.0))
+    x = np.random.default_rng(0).standard_normal((7, 2)) * 20 + [100, -50]
+    v, g = model(7.0, x)
+    positions, mass = model.simulate(x, [7.0, 7.01], tol=1e-8)
+    np.testing.assert_allclose((positions[1] - positions[0]) / 0.01, v, rtol=2e-2, atol=2e-2)
+    np.testing.assert_allclose(np.log(mass[1]) / 0.01, g, rtol=2e-2, atol=1e-3)
+    monkeypatch.setattr("vgfm_sc.core.model.CHUNK_CELLS", 3)
+    np.testing.assert_allclose(model.simulate(x, [7.0, 7.01], tol=1e-8)[0], positions, rtol=1e-6)
+    np.testing.assert_allclose(model(7.0, x)[0], v, rtol=1e-5)

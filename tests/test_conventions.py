@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import vgfm_sc
+
+ROOT = Path(vgfm_sc.__file__).parent
+
+
+def public(*parts: str) -> list:
+    modules = {part: pytest.importorskip(f"vgfm_sc.{part}", exc_type=ImportError) for part in parts}
+    return [pytest.param(getattr(m, name), id=f"{part}.{name}") for part, m in modules.items() for name in m.__all__]
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("function", public("tl", "pl"))
+def test_signature_starts_with_adata_and_has_few_positional_parameters(function):
+    parameters = list(inspect.signature(function).parameters.values())
+    assert parameters[0].name == "adata"
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    assert len(positional) <= 3
+    assert all(p.kind is p.KEYWORD_ONLY and p.default is False for p in parameters if p.name == "copy")
+
+
+@pytest.mark.parametrize("function", public("tl", "pl", "get", "datasets", "methods"))
+def test_docstring_names_every_parameter(function):
+    doc = inspect.getdoc(function)
+    assert doc, "no docstring"
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w+\n-{3,}|\Z)", doc, flags=re.M | re.S)
+    named = re.findall(r"^\w+(?:, \w+)*$", section[1], flags=re.M) if section else []
+    documented = {name for line in named for name in line.split(", ")}
+    assert documented == set(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize("part", vgfm_sc.__all__)
+def test_part_lists_what_it_exports(part):
+    module = pytest.importorskip(f"vgfm_sc.{part}", exc_type=ImportError)
+    assert module.__all__ == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_import_is_light():
+    loaded = run_python("import sys, vgfm_sc; print(*sys.modules)").split()
+    assert "vgfm_sc" in loaded
+    assert not {"torch", "ot", "scanpy", "matplotlib.pyplot", "anndata"} & set(loaded)
+
+
+@pytest.mark.parametrize("part", ["datasets", "get", "_anndata", "pl"])
+def test_part_imports_without_torch(part):
+    run_python(f"import sys; sys.modules['torch'] = sys.modules['ot'] = None; import vgfm_sc.{part}")
+
+
+def test_unknown_part_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'preprocess'"):
+        _ = vgfm_sc.preprocess
+    assert {"tl", "pl", "__version__"} <= set(dir(vgfm_sc))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_printed(path):
+    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    assert not [n.lineno for n in calls if ast.unparse(n.func) == "print"]
+
+
+def test_package_is_typed():
+    assert (ROOT / "py.typed").is_file()
+
+
+def test_version_is_that_of_the_installed_package():
+    assert vgfm_sc.__version__ == version("vgfm_sc")

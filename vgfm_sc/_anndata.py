@@ -1,0 +1,232 @@
+"""The only place that knows key names: read snapshots from AnnData, check them, write results back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+MARK = "vgfm_sc"
+"""Value of ``uns[key]["package"]``: tells our results from a user's own entry of the same name."""
+
+
+class Keys(NamedTuple):
+    """Where the results of one fit live."""
+
+    uns: str
+    velocity: str
+    growth: str
+    mass: str
+    coupling: str
+
+    @classmethod
+    def of(cls, key: str, use_rep: str) -> Keys:
+        """The keys of ``key_added=key`` on the representation ``use_rep``."""
+        return cls(key, f"{key}_velocity_{basis_name(use_rep)}", f"{key}_growth", f"{key}_mass", f"{key}_coupling")
+
+
+class Snapshots(NamedTuple):
+    """Cells by time point.
+
+    ``x``: representation, shape ``(n_obs, d)``. ``time``: shape ``(n_obs,)``. ``time_points``: the distinct times,
+    increasing. ``rows``: for each time point the positions of its cells in the object.
+    """
+
+    x: np.ndarray
+    time: np.ndarray
+    time_points: np.ndarray
+    rows: list[np.ndarray]
+
+
+def basis_name(use_rep: str) -> str:
+    """``"X_pca"`` -> ``"pca"``."""
+    return use_rep.removeprefix("X_")
+
+
+def check_key(key: Any, argument: str = "key_added") -> None:
+    """A key that h5ad and zarr can store."""
+    if not isinstance(key, str) or not key:
+        msg = f"{argument} must be a non-empty string, got {key!r}."
+        raise TypeError(msg)
+    if "/" in key:
+        msg = f"{argument}={key!r} contains '/', which h5ad and zarr read as a folder. Choose a name without it."
+        raise ValueError(msg)
+
+
+def read_snapshots(
+    adata: ad.AnnData, time_key: str, use_rep: str, time_map: Mapping[Any, float] | None = None
+) -> Snapshots:
+    """Representation and times of all cells, checked."""
+    if not isinstance(adata, ad.AnnData):
+        msg = f"Expected an AnnData, got {type(adata).__name__}."
+        raise TypeError(msg)
+    time = read_time(adata, time_key, time_map)
+    x = read_representation(adata, use_rep)
+    time_points, which = np.unique(time, return_inverse=True)
+    if len(time_points) < 2:
+        msg = f"obs[{time_key!r}] holds one time point ({time_points[0]:g}); at least two are needed."
+        raise ValueError(msg)
+    rows = [np.flatnonzero(which == k) for k in range(len(time_points))]
+    small = {f"{t:g}": len(r) for t, r in zip(time_points, rows, strict=True) if len(r) < 2}
+    if small:
+        msg = f"Time points with fewer than 2 cells (time: cells): {small}. Drop them or merge them with a neighbour."
+        raise ValueError(msg)
+    return Snapshots(x, time, time_points, rows)
+
+
+def read_time(adata: ad.AnnData, time_key: str, time_map: Mapping[Any, float] | None = None) -> np.ndarray:
+    """``obs[time_key]`` as float64, shape ``(n_obs,)``; the user's column is not changed."""
+    if time_key not in adata.obs:
+        msg = f"Time key {time_key!r} not found in adata.obs. Available: {list(adata.obs.columns)}."
+        raise KeyError(msg)
+    if adata.n_obs == 0:
+        msg = "adata has no cells."
+        raise ValueError(msg)
+    column = adata.obs[time_key]
+    values = column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
+    if time_map is not None:
+        unknown = sorted({str(v) for v in values.dropna().unique() if v not in time_map})
+        if unknown:
+            msg = f"time_map has no entry for these values of obs[{time_key!r}]: {unknown}."
+            raise ValueError(msg)
+        values = values.map(lambda v: time_map[v], na_action="ignore").astype(float)
+    if pd.api.types.is_bool_dtype(values) or values.map(type).isin([bool, np.bool_]).any():
+        msg = f"obs[{time_key!r}] is boolean; times must be numbers."
+        raise TypeError(msg)
+    if values.dtype.kind in "mM" or isinstance(values.dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
+        msg = (
+            f"obs[{time_key!r}] is of type {values.dtype}; times must be numbers, "
+            "for example `(t - t.min()).dt.total_seconds() / 86400` for days."
+        )
+        raise TypeError(msg)
+    try:
+        time = pd.to_numeric(values).to_numpy(dtype=float, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        seen = [str(v) for v in values.dropna().unique()[:5]]
+        msg = f"obs[{time_key!r}] is not numeric (for example {seen}). Pass time_map={{value: number, ...}}."
+        raise ValueError(msg) from error
+    bad = int((~np.isfinite(time)).sum())
+    if bad:
+        msg = f"obs[{time_key!r}] is missing or infinite for {bad} of {len(time)} cells. Drop those cells first."
+        raise ValueError(msg)
+    return time
+
+
+def read_representation(adata: ad.AnnData, use_rep: str) -> np.ndarray:
+    """``obsm[use_rep]`` as a float array of its own, shape ``(n_obs, d)``."""
+    if use_rep not in adata.obsm:
+        hint = " Run `sc.pp.pca(adata)` first." if use_rep == "X_pca" else ""
+        msg = f"Representation {use_rep!r} not found in adata.obsm. Available: {list(adata.obsm)}.{hint}"
+        raise KeyError(msg)
+    x = adata.obsm[use_rep]
+    for convert in ("compute", "toarray", "to_numpy"):  # dask, then sparse or DataFrame
+        x = getattr(x, convert)() if hasattr(x, convert) else x
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiu":
+        msg = f"obsm[{use_rep!r}] is of type {x.dtype}; a numeric array is needed."
+        raise TypeError(msg)
+    if x.ndim != 2 or x.shape[1] == 0:
+        msg = f"obsm[{use_rep!r}] has shape {x.shape}; (n_obs, at least 1 dimension) is needed."
+        raise ValueError(msg)
+    x = x.astype(np.float64)
+    bad = int((~np.isfinite(x)).any(axis=1).sum())
+    if bad:
+        msg = f"obsm[{use_rep!r}] holds NaN or infinity in {bad} of {len(x)} cells."
+        raise ValueError(msg)
+    if not np.ptp(x, axis=0).any():
+        msg = f"obsm[{use_rep!r}] is constant: all cells are at one point."
+        raise ValueError(msg)
+    return x
+
+
+def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
+    """``uns[key]`` as `tl.fit` wrote it."""
+    result = adata.uns.get(key)
+    if not isinstance(result, Mapping) or result.get("package") != MARK:
+        found = [k for k, v in adata.uns.items() if isinstance(v, Mapping) and v.get("package") == MARK]
+        msg = f"No fit found in adata.uns[{key!r}]. Run `vgfm_sc.tl.fit(adata, time_key=...)` first."
+        if found:
+            msg += f" Fits present: key={found}."
+        raise KeyError(msg)
+    return result
+
+
+def check_free(adata: ad.AnnData, keys: Keys) -> None:
+    """Refuse to overwrite entries that are not ours."""
+    if isinstance(adata.uns.get(keys.uns), Mapping) and adata.uns[keys.uns].get("package") == MARK:
+        return
+    slots = {"uns": keys.uns, "obsm": keys.velocity, "obs": (keys.growth, keys.mass), "obsp": keys.coupling}
+    taken = [
+        f"{slot}[{name!r}]"
+        for slot, names in slots.items()
+        for name in ([names] if isinstance(names, str) else names)
+        if name in getattr(adata, slot)
+    ]
+    if taken:
+        msg = f"adata already holds {', '.join(taken)}, not written by a fit. Choose another key_added."
+        raise ValueError(msg)
+
+
+def write(adata: ad.AnnData, entries: Mapping[tuple[str, str], Any]) -> None:
+    """Set ``{(slot, name): value}`` all or not at all."""
+    if adata.is_view:
+        msg = "adata is a view: results are written to this object, not to the one it was taken from."
+        warnings.warn(msg, UserWarning, stacklevel=4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ad.ImplicitModificationWarning)
+            adata.obs = adata.obs.copy()  # makes the view an object of its own
+    missing = object()
+    before = {(slot, name): getattr(adata, slot).get(name, missing) for slot, name in entries}
+    try:
+        for (slot, name), value in entries.items():
+            getattr(adata, slot)[name] = value
+    except BaseException:
+        for (slot, name), value in before.items():
+            if value is not missing:
+                getattr(adata, slot)[name] = value
+            elif name in getattr(adata, slot):
+                del getattr(adata, slot)[name]
+        raise
+
+
+def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]:
+    """The result stored under ``key`` and the cells it speaks of; a time point dropped since has no rows."""
+    result = read_result(adata, key)
+    params = result["params"]
+    time_map = params.get("time_map")
+    if time_map is not None:
+        labels = adata.obs[params["time_key"]].astype(str) if params["time_key"] in adata.obs else None
+        time = np.asarray([time_map.get(v, np.nan) for v in labels]) if labels is not None else None
+    if time_map is None or time is None:
+        time = read_time(adata, params["time_key"])
+    x = read_representation(adata, params["use_rep"])
+    if x.shape[1] != len(result["scaling"]["centre"]):
+        msg = (
+            f"obsm[{params['use_rep']!r}] has {x.shape[1]} dimensions, the fit under {key!r} had "
+            f"{len(result['scaling']['centre'])}. Run `vgfm_sc.tl.fit` again."
+        )
+        raise ValueError(msg)
+    points = np.asarray(result["time_points"], dtype=float)
+    return result, Snapshots(x, time, points, [np.flatnonzero(time == t) for t in points])
+
+
+def read_trajectories(adata: ad.AnnData, key: str) -> dict[str, Any]:
+    """What `tl.simulate` stored: times, positions, mass, cells."""
+    result = read_result(adata, key)
+    if "trajectories" not in result:
+        msg = f"No trajectories in adata.uns[{key!r}]. Run `vgfm_sc.tl.simulate(adata, key={key!r})` first."
+        raise KeyError(msg)
+    return result["trajectories"]
+
+
+def read_growth(adata: ad.AnnData, key: str) -> np.ndarray:
+    """``obs["<key>_growth"]``, shape ``(n_obs,)``."""
+    name = f"{key}_growth"
+    if name not in adata.obs:
+        msg = f"adata.obs[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
+        raise KeyError(msg)
+    return adata.obs[name].to_numpy(dtype=float)

@@ -1,0 +1,31 @@
+"""Arrays and tensors in, arrays and tensors out.
+
+Glossary
+--------
+``n, m``
+    Cells of the earlier and the later snapshot of an interval.
+``d``
+    Dimensions of the representation.
+``x0, x1``
+    Earlier and later cells, shapes ``(n, d)`` and ``(m, d)``; as a pair, one row each.
+``mass0, mass1``
+    Mass the cells hold, shapes ``(n,)`` and ``(m,)``; 1 for a cell unless told otherwise.
+``plan``
+    Mass sent from source to target cells, shape ``(n, m)``, never held dense.
+``row_mass``
+    What one unit of a source cell's mass becomes over the interval, shape ``(n,)``.
+``s``
+    Place within an interval, 0 at its start and 1 at its end.
+``t``
+    Time; inside ``core`` 0 in the middle of the course and 1 for a mean interval.
+``v``
+    Velocity dx/dt, shape ``(n, d)``.
+``g``
+    Growth rate d log m / dt, shape ``(n,)``.
+``log_m``
+    Log of the mass a simulated cell carries, 0 at its start, shape ``(n,)``.
+``eps, rho``
+    Entropic and source-marginal penalties of a coupling, as shares of the mean squared distance of two cells.
+``tol``
+    Bound of an error, as a share of what it is an error of.
+"""

@@ -1,0 +1,80 @@
+"""The fitted networks in the user's units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from vgfm_sc.core import flow
+from vgfm_sc.core.nets import Networks
+from vgfm_sc.core.scaling import Scaling
+
+CHUNK_CELLS = 16_384
+"""Cells evaluated or simulated at once: bounds memory, and beyond it a larger batch is no faster."""
+
+
+class Model:
+    """``model(t, x) -> (v, g)``: velocity and growth at time ``t`` and position ``x``, in the data's own units.
+
+    Parameters
+    ----------
+    networks
+        Trained, unitless.
+    scaling
+        Between their units and the user's.
+    """
+
+    def __init__(self, networks: Networks, scaling: Scaling):
+        self.networks = networks.eval().requires_grad_(False)
+        self.scaling = scaling
+        self._device = next(networks.parameters()).device
+
+    def __call__(self, t: float | np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Velocity and growth.
+
+        Parameters
+        ----------
+        t
+            Time in the unit of the time key: a number, or shape ``(n,)``.
+        x
+            Positions in the units of the representation, shape ``(n, d)``.
+
+        Returns
+        -------
+        Velocity, shape ``(n, d)``, in units of the representation per unit of time; and growth rate d log m / dt,
+        shape ``(n,)``, per unit of time. Both float64.
+        """
+        x = np.asarray(x, dtype=float)
+        n_dims = len(self.scaling.centre)
+        if x.ndim != 2 or x.shape[1] != n_dims:
+            msg = f"x has shape {x.shape}; the model was fitted on (n, {n_dims})."
+            raise ValueError(msg)
+        t = np.broadcast_to(np.asarray(t, dtype=float), len(x))
+        inputs = self._tensor(self.scaling.to_unitless_time(t)), self._tensor(self.scaling.to_unitless(x))
+        parts = [self.networks(*chunk) for chunk in zip(*(i.split(CHUNK_CELLS) for i in inputs), strict=True)]
+        v, g = (torch.cat(p).double().cpu().numpy() for p in zip(*parts, strict=True))
+        unit = self.scaling.time_unit
+        return v * (self.scaling.length / unit), g / unit
+
+    def simulate(self, x: np.ndarray, times: Sequence[float], *, tol: float) -> tuple[np.ndarray, np.ndarray]:
+        """Follow cells at ``x``, each of mass 1, from ``times[0]`` through the others.
+
+        ``tol`` bounds the root-mean-square error of a step, as a share of the data's spread.
+
+        Returns
+        -------
+        Positions, shape ``(len(times), n, d)``, and masses, shape ``(len(times), n)``.
+        """
+        steps = [float(self.scaling.to_unitless_time(t)) for t in times]
+        start = self._tensor(self.scaling.to_unitless(np.asarray(x, dtype=float)))
+        positions, masses = [], []
+        for chunk in start.split(CHUNK_CELLS):
+            xs, log_ms = flow.integrate(self.networks, chunk, torch.zeros_like(chunk[:, 0]), steps, tol=tol)
+            positions.append(self.scaling.from_unitless(xs.double().cpu().numpy()))
+            masses.append(log_ms.double().exp().cpu().numpy())
+        return np.concatenate(positions, axis=1), np.concatenate(masses, axis=1)
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.array(values), dtype=torch.float32, device=self._device)

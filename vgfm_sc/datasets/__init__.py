@@ -1,0 +1,8 @@
+"""Seeded simulators with known truth, and checked downloads of real data."""
+
+from vgfm_sc.datasets._branching import branching
+from vgfm_sc.datasets._gaussian_mixture import gaussian_mixture
+from vgfm_sc.datasets._mouse_hematopoiesis import mouse_hematopoiesis
+from vgfm_sc.datasets._toggle_switch import toggle_switch
+
+__all__ = ["branching", "gaussian_mixture", "mouse_hematopoiesis", "toggle_switch"]

@@ -1,0 +1,107 @@
+"""Read-outs of what `tl` wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy.sparse import csr_matrix
+
+from vgfm_sc import _anndata
+
+if TYPE_CHECKING:
+    from vgfm_sc.core.model import Model
+
+__all__ = ["couplings", "model", "trajectories"]
+
+
+def model(adata: AnnData, key: str = "vgfm") -> Model:
+    """The fitted networks as a function ``model(t, x) -> (v, g)`` in your own units.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.fit`.
+    key
+        The fit's ``key_added``.
+
+    Returns
+    -------
+    Called with ``t``, a number or shape ``(n,)``, in the unit of the time key, and ``x``, shape ``(n, d)``, in the
+    units of the representation, it answers the velocity, shape ``(n, d)``, and the growth rate d log m / dt, shape
+    ``(n,)``, both per unit of the time key.
+    """
+    from vgfm_sc.core import state
+    from vgfm_sc.core.model import Model
+    from vgfm_sc.core.scaling import Scaling
+
+    result = _anndata.read_result(adata, key)
+    scaling = Scaling(
+        np.asarray(result["scaling"]["centre"], dtype=float),
+        *(float(result["scaling"][name]) for name in ("length", "time_middle", "time_unit")),
+    )
+    params = result["params"]
+    networks = state.networks(result["weights"], len(scaling.centre), int(params["width"]), int(params["depth"]))
+    return Model(networks, scaling)
+
+
+def couplings(adata: AnnData, key: str = "vgfm") -> dict[tuple[float, float], csr_matrix]:
+    """The plan of each interval.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.fit`.
+    key
+        The fit's ``key_added``.
+
+    Returns
+    -------
+    ``{(t0, t1): plan}``, ``plan`` of shape ``(cells of t0, cells of t1)`` in the order of ``adata``: the mass that a
+    cell sends to another. Intervals of which a time point has been dropped from ``adata`` are left out.
+    """
+    result, snapshots = _anndata.read_fitted(adata, key)
+    name = _anndata.Keys.of(key, result["params"]["use_rep"]).coupling
+    if name not in adata.obsp:
+        msg = f"adata.obsp[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
+        raise KeyError(msg)
+    joined = csr_matrix(adata.obsp[name])
+    points, rows = snapshots.time_points, snapshots.rows
+    return {
+        (float(points[k]), float(points[k + 1])): joined[rows[k]][:, rows[k + 1]]
+        for k in range(len(points) - 1)
+        if len(rows[k]) and len(rows[k + 1])
+    }
+
+
+def trajectories(adata: AnnData, key: str = "vgfm") -> pd.DataFrame:
+    """Simulated trajectories as a long table.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.simulate`.
+    key
+        The fit's ``key_added``.
+
+    Returns
+    -------
+    One row for each trajectory and time: ``trajectory`` (its number), ``cell`` (name of the cell it starts from),
+    ``time``, ``mass`` (per unit at its start) and one column for each coordinate, named as the representation.
+    """
+    stored = _anndata.read_trajectories(adata, key)
+    positions = stored["positions"]
+    n_times, n, d = positions.shape
+    basis = _anndata.basis_name(_anndata.read_result(adata, key)["params"]["use_rep"])
+    table = pd.DataFrame(
+        {
+            "trajectory": np.repeat(np.arange(n), n_times),
+            "cell": np.repeat(np.asarray(stored["cells"], dtype=object), n_times),
+            "time": np.tile(stored["times"], n),
+            "mass": np.asarray(stored["mass"]).T.ravel(),
+        }
+    )
+    coordinates = positions.transpose(1, 0, 2).reshape(-1, d)
+    return table.join(pd.DataFrame(coordinates, columns=[f"{basis}{k + 1}" for k in range(d)]))

@@ -1,0 +1,73 @@
+"""Methods: a coupling, a path and the numbers of a paper.
+
+Write your own by filling in `Method` and passing it to ``vgfm_sc.tl.fit(..., method=...)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from vgfm_sc.core import coupling as couplings
+from vgfm_sc.core import path as paths
+
+__all__ = ["Method", "otcfm", "vgfm"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How snapshots are coupled and joined.
+
+    Parameters
+    ----------
+    coupling
+        Function ``(x0, x1, mass0, mass1, generator) -> plan``: unitless positions, shapes ``(n, d)`` and ``(m, d)``,
+        float32 tensors on the device of the fit; masses of shapes ``(n,)`` and ``(m,)``; a CPU ``torch.Generator``.
+        The plan, shape ``(n, m)``, holds the mass each source cell sends to each target cell; it may be an array, a
+        tensor, a scipy sparse matrix or a `vgfm_sc.core.coupling.Coupling`. Every row needs a positive sum.
+    path
+        Function ``(x0, x1, log_growth, s) -> PathPoint`` on pairs, ``s`` in [0, 1]: see `vgfm_sc.core.path`.
+    noise
+        Standard deviation of Gaussian noise on the path, as a share of the data's spread.
+    name
+        Stored with the result.
+    settings
+        Numbers worth storing with the result.
+    """
+
+    coupling: Callable
+    path: Callable = paths.straight
+    noise: float = 0.0
+    name: str = "custom"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def vgfm(*, eps: float = 0.002, rho: float = 2.0, noise: float = 0.02) -> Method:
+    """Joint velocity-growth flow matching (:cite:p:`Wang25`): semi-relaxed coupling, straight path, constant growth.
+
+    Parameters
+    ----------
+    eps
+        Entropic penalty, as a share of the mean squared distance between two independent cells of the data.
+    rho
+        Penalty on unequal growth, in the same unit. Large: all cells grow alike; small: mass appears wherever it is
+        needed instead of moving there.
+    noise
+        Standard deviation of Gaussian noise on the path, as a share of the data's spread.
+    """
+    coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho)
+    return Method(coupling, noise=noise, name="vgfm", settings={"eps": eps, "rho": rho, "noise": noise})
+
+
+def otcfm(*, eps: float = 0.002, noise: float = 0.02) -> Method:
+    """Optimal-transport conditional flow matching (:cite:p:`Tong24`): balanced coupling, growth alike for all cells.
+
+    Parameters
+    ----------
+    eps, noise
+        As in `vgfm`.
+    """
+    coupling = partial(couplings.balanced, eps=eps)
+    return Method(coupling, noise=noise, name="otcfm", settings={"eps": eps, "noise": noise})
