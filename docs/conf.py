@@ -31,6 +31,8 @@ autodoc_typehints = "signature"
 autosummary_generate = True
 
 napoleon_google_docstring = False
+napoleon_attr_annotations = False
+napoleon_use_param = False
 napoleon_use_rtype = False
 # kept as written: returned fields are listed with their slots, which are no types
 napoleon_custom_sections = ["Returns", "Glossary"]

@@ -31,6 +31,8 @@ class Method:
         Function ``(x0, x1, log_growth, s) -> PathPoint`` on pairs, ``s`` in [0, 1]: see `vgfm_sc.core.path`.
     noise
         Standard deviation of Gaussian noise on the path, as a share of the data's spread.
+    smooth
+        Bend the paths so that velocity and growth are continuous across time points; ends and marginals stay.
     name
         Stored with the result.
     settings
@@ -40,11 +42,12 @@ class Method:
     coupling: Callable
     path: Callable = paths.straight
     noise: float = 0.0
+    smooth: bool = False
     name: str = "custom"
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def vgfm(*, eps: float = 0.002, rho: float = 2.0, noise: float = 0.02) -> Method:
+def vgfm(*, eps: float = 0.002, rho: float = 2.0, noise: float = 0.02, smooth: bool = True) -> Method:
     """Joint velocity-growth flow matching (:cite:p:`Wang25`): semi-relaxed coupling, straight path, constant growth.
 
     Parameters
@@ -56,9 +59,13 @@ def vgfm(*, eps: float = 0.002, rho: float = 2.0, noise: float = 0.02) -> Method
         needed instead of moving there.
     noise
         Standard deviation of Gaussian noise on the path, as a share of the data's spread.
+    smooth
+        Bend the straight paths so that velocity and growth are continuous across time points. `False` is the
+        publication's path.
     """
     coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho)
-    return Method(coupling, noise=noise, name="vgfm", settings={"eps": eps, "rho": rho, "noise": noise})
+    settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth}
+    return Method(coupling, noise=noise, smooth=smooth, name="vgfm", settings=settings)
 
 
 def otcfm(*, eps: float = 0.002, noise: float = 0.02) -> Method:

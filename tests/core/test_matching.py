@@ -14,7 +14,7 @@ def interval(noise=0.0, times=(1.0, 3.0)):
     x0 = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     x1 = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
     coupling = Coupling(csr_array(PLAN), np.ones(2), True, 0, 0.0)
-    return matching.Interval(coupling, x0, x1, times, straight, noise)
+    return matching.Interval(coupling, (x0, x1), times, straight, noise, None)
 
 
 def test_targets_are_per_unit_of_time_and_lie_on_the_path():
@@ -65,7 +65,7 @@ def test_batches_have_the_size_asked_for_and_cover_all_of_the_interval():
 def test_cells_without_descendants_are_refused():
     coupling = Coupling(csr_array(np.array([[1.0, 1.0], [0.0, 0.0]])), np.ones(2), True, 0, 0.0)
     with pytest.raises(ValueError, match="1 of 2 cells without descendants"):
-        matching.Interval(coupling, torch.zeros(2, 1), torch.ones(2, 1), (0.0, 1.0), straight, 0.0)
+        matching.Interval(coupling, (torch.zeros(2, 1), torch.ones(2, 1)), (0.0, 1.0), straight, 0.0, None)
 
 
 def test_matching_learns_a_translation_and_its_growth():
@@ -73,7 +73,12 @@ def test_matching_learns_a_translation_and_its_growth():
     x0 = torch.randn(200, 2, generator=g)
     plan = csr_array(np.eye(200) * 1.5)
     moved = matching.Interval(
-        Coupling(plan, np.ones(200), True, 0, 0.0), x0, x0 + torch.tensor([1.0, -0.5]), (0.0, 1.0), straight, 0.0
+        Coupling(plan, np.ones(200), True, 0, 0.0),
+        (x0, x0 + torch.tensor([1.0, -0.5])),
+        (0.0, 1.0),
+        straight,
+        0.0,
+        None,
     )
     networks, history = matching.match(
         nets.seeded(2, 32, 2, 0), [moved], size=128, n_steps=200, lr=0.05, generator=g, on_step=lambda: None

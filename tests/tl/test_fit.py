@@ -131,7 +131,6 @@ def test_a_second_fit_replaces_the_first(fitted, small):
 
 
 def test_same_seed_gives_the_same_bits(fitted, unfitted, small, same_random_state):
-    torch.rand(3, generator=torch.Generator().manual_seed(1))
     again = tl.fit(unfitted, "time", copy=True, **small)
     np.testing.assert_array_equal(again.obsm["vgfm_velocity_genes"], fitted.obsm["vgfm_velocity_genes"])
     np.testing.assert_array_equal(again.obs["vgfm_growth"], fitted.obs["vgfm_growth"])
@@ -220,7 +219,8 @@ def test_otcfm_grows_all_cells_alike(unfitted, small):
 
 def test_settings_of_a_method_are_stored(unfitted, small):
     adata = tl.fit(unfitted, "time", method=vgfm(rho=5.0), copy=True, **{**small, "match_steps": 2, "fit_steps": 0})
-    assert adata.uns["vgfm"]["params"]["method_settings"] == {"eps": 0.002, "rho": 5.0, "noise": 0.02}
+    stored = adata.uns["vgfm"]["params"]["method_settings"]
+    assert stored == vgfm(rho=5.0).settings and stored["rho"] == 5
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +263,7 @@ def test_the_numbers_of_a_users_own_method_arrive(two_snapshots, small):
     np.testing.assert_allclose(get.couplings(adata)[0.0, 5.0].toarray(), np.full((60, 90), 1 / 60), rtol=1e-5)
     assert adata.uns["vgfm"]["params"]["method_settings"] == {"answer": 42}
     assert adata.uns["vgfm"]["params"]["method"] == "mine"
-    np.testing.assert_allclose(adata.obs["vgfm_growth"], 0.7 / 5, rtol=0.05)
+    np.testing.assert_allclose(np.median(adata.obs["vgfm_growth"]), 0.7 / 5, rtol=0.03)
     speed = adata.obsm["vgfm_velocity_genes"][:, 0].reshape(-1) * 5 / length
     np.testing.assert_allclose([speed[:60].mean(), speed[60:].mean()], [4 * np.pi, -4 * np.pi], rtol=0.15)
 
@@ -280,7 +280,9 @@ def test_an_unconverged_coupling_warns_at_the_callers_line(two_snapshots, small)
         return Coupling(csr_array(independent(*args).numpy()), np.ones(60), False, 7, 0.3)
 
     settings = {**small, "match_steps": 2, "fit_steps": 0}
-    with pytest.warns(RuntimeWarning, match=r"from 0 to 5 did not converge.*3\.0e-01.*7 iterations.*Raise eps") as caught:
+    with pytest.warns(
+        RuntimeWarning, match=r"from 0 to 5 did not converge.*3\.0e-01.*7 iterations.*Raise eps"
+    ) as caught:
         adata = tl.fit(two_snapshots, "day", method=Method(coupling), copy=True, **settings)
     assert caught[0].filename == __file__
     assert adata.uns["vgfm"]["couplings"]["converged"].tolist() == [False]

@@ -14,6 +14,7 @@ from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.nets import Networks
 from vgfm_sc.core.optim import Muon
 from vgfm_sc.core.path import PathPoint
+from vgfm_sc.core.smoothing import Slopes, bend
 
 AVERAGE = 0.995
 """Decay of the weight average that is returned; early on a shorter window is used."""
@@ -43,12 +44,21 @@ class Interval:
 
     A pair is drawn half by the mass it starts with and half by the mass it ends with, and weighed by its mass at s:
     right at every s, and no weight exceeds about two where drawing from one end alone lets them grow as exp(g dt).
+    With ``slopes``, those at the cells of either end, the path is bent to meet them.
     """
 
     def __init__(
-        self, coupling: Coupling, x0: Tensor, x1: Tensor, times: tuple[float, float], path: Path, noise: float
+        self,
+        coupling: Coupling,
+        cells: tuple[Tensor, Tensor],
+        times: tuple[float, float],
+        path: Path,
+        noise: float,
+        slopes: tuple[Slopes, Slopes] | None,
     ):
-        self.x0, self.x1, self.times, self.path, self.noise = x0, x1, times, path, noise
+        (self.x0, self.x1), self.times, self.path, self.noise = cells, times, path, noise
+        self.dt = times[1] - times[0]
+        self.slopes = None if slopes is None else [Slopes(v * self.dt, g * self.dt) for v, g in slopes]
         plan = coupling.plan
         rows = np.repeat(np.arange(plan.shape[0]), np.diff(plan.indptr))
         growth = coupling.row_mass
@@ -57,12 +67,13 @@ class Interval:
             raise ValueError(msg)
         start, stop = plan.data / growth[rows], plan.data
         draw = 0.5 * (start / start.sum() + stop / stop.sum())
+        device = self.x0.device
 
         def to(values: np.ndarray, dtype: torch.dtype) -> Tensor:
-            return torch.as_tensor(values, dtype=dtype, device=x0.device)
+            return torch.as_tensor(values, dtype=dtype, device=device)
 
         self.rows, self.columns = to(rows, torch.int32), to(plan.indices, torch.int32)
-        self.cumulative = to(np.cumsum(draw) / draw.sum(), torch.float64 if x0.device.type != "mps" else torch.float32)
+        self.cumulative = to(np.cumsum(draw) / draw.sum(), torch.float64 if device.type != "mps" else torch.float32)
         self.weight = to(start / draw, torch.float32)
         self.log_growth = to(np.log(growth), torch.float32)
         self.log_totals = float(np.log(start.sum())), float(np.log(stop.sum()))
@@ -73,15 +84,23 @@ class Interval:
         rank = (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
         s = ((torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n).to(device)
         pair = torch.searchsorted(self.cumulative, rank.to(self.cumulative)).clamp_(max=len(self.cumulative) - 1)
-        rows = self.rows[pair]
-        point = self.path(self.x0[rows], self.x1[self.columns[pair]], self.log_growth[rows], s)
+        point = self.point(self.rows[pair], self.columns[pair], s)
         x = point.x
         if self.noise:
             x = x + self.noise * torch.randn(x.shape, generator=generator).to(device)
-        dt = self.times[1] - self.times[0]
         log_total = (1 - s) * self.log_totals[0] + s * self.log_totals[1]
         w = self.weight[pair] * point.w * (-log_total).exp()
-        return Batch(self.times[0] + s * dt, x, point.u / dt, point.g / dt, w)
+        return Batch(self.times[0] + s * self.dt, x, point.u / self.dt, point.g / self.dt, w)
+
+    def point(self, i: Tensor, j: Tensor, s: Tensor) -> PathPoint:
+        """The pairs ``(i, j)`` at ``s``, derivatives per unit of s."""
+        ends = self.x0[i], self.x1[j], self.log_growth[i]
+        point = self.path(*ends, s)
+        if self.slopes is None:
+            return point
+        start, stop = self.path(*ends, torch.zeros_like(s)), self.path(*ends, torch.ones_like(s))
+        at0, at1 = (Slopes(v[index], g[index]) for (v, g), index in zip(self.slopes, (i, j), strict=True))
+        return bend(point, start, stop, at0, at1, s)
 
 
 def batches(intervals: Sequence[Interval], size: int, n_steps: int, generator: torch.Generator) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from vgfm_sc.core import fitting, matching, nets
+from vgfm_sc.core import fitting, matching, nets, smoothing
 from vgfm_sc.core.coupling import Coupling, as_coupling
 
 
@@ -52,8 +52,16 @@ def train(
             plan = method.coupling(cells[k], cells[after], mass0, mass1, generator)
             couplings.append(as_coupling(plan, mass0.cpu().numpy().astype(float), len(cells[after])))
             progress.update()
+    slopes = smoothing.node_slopes(couplings, cells, times) if method.smooth else None
     intervals = [
-        matching.Interval(coupling, cells[k], cells[after], (times[k], times[after]), method.path, method.noise)
+        matching.Interval(
+            coupling,
+            (cells[k], cells[after]),
+            (times[k], times[after]),
+            method.path,
+            method.noise,
+            None if slopes is None else (slopes[k], slopes[after]),
+        )
         for coupling, (k, after) in zip(couplings, pairs, strict=True)
     ]
     networks = nets.seeded(cells[0].shape[1], width, depth, seed).to(device)

@@ -120,7 +120,7 @@ def velocity(state: np.ndarray) -> np.ndarray:
 
 
 def growth(state: np.ndarray) -> np.ndarray:
-    """d log m/dt, shape ``(n,)``: that of the progenitor before the fork, of the nearer fate after it."""
+    """D log m/dt, shape ``(n,)``: that of the progenitor before the fork, of the nearer fate after it."""
     nearer_a = 1 / (1 + np.exp(-4 * state[:, 1] / SEPARATION))
     fate = GROWTH["fate_a"] * nearer_a + GROWTH["fate_b"] * (1 - nearer_a)
     past = _past_fork(state)

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+
+from vgfm_sc import datasets
+from vgfm_sc.datasets import _branching, _mouse_hematopoiesis
+
+
+def small_ones(seed: int) -> dict:
+    return {
+        "toggle_switch": datasets.toggle_switch(n_per_branch=30, seed=seed),
+        "branching": datasets.branching(n_cells=30, n_dims=3, n_genes=25, seed=seed),
+        "gaussian_mixture": datasets.gaussian_mixture(n_dims=3, seed=seed),
+    }
+
+
+def test_same_seed_gives_the_same_data_and_global_state_stays(same_random_state):
+    first, again, other = small_ones(0), small_ones(0), small_ones(1)
+    for name in first:
+        np.testing.assert_array_equal(first[name].X, again[name].X)
+        assert first[name].obs.equals(again[name].obs)
+        for key in first[name].obsm:
+            np.testing.assert_array_equal(first[name].obsm[key], again[name].obsm[key])
+        assert not np.array_equal(first[name].X[:20], other[name].X[:20])
+
+
+def test_names_of_cells_are_unique_and_values_finite():
+    for adata in small_ones(0).values():
+        assert adata.obs_names.is_unique and adata.var_names.is_unique
+        assert np.isfinite(adata.X).all() and all(np.isfinite(adata.obsm[key]).all() for key in adata.obsm)
+
+
+# toggle switch
+
+
+def test_toggle_switch_growth_is_the_published_formula():
+    adata = datasets.toggle_switch(n_per_branch=50, division=0.06)
+    active = adata.obsm["X_genes"][:, 1] ** 2
+    np.testing.assert_allclose(adata.obs["true_growth"], 8 * np.log(1 + 0.06 * active / (1 + active)), atol=1e-9)
+
+
+def test_toggle_switch_starts_as_asked_and_only_the_active_branch_grows_much():
+    adata = datasets.toggle_switch(n_per_branch=200)
+    counts = adata.obs.groupby("branch", observed=True)["time"].value_counts().unstack()
+    assert list(counts.columns) == [0, 1, 2, 3, 4]
+    assert counts.loc["active", 0] == counts.loc["quiescent", 0] == 200
+    assert (np.diff(counts, axis=1) >= 0).all()
+    assert 3 < counts.loc["active", 4] / 200 < 5
+    assert counts.loc["quiescent", 4] / 200 < 1.3
+
+
+def test_toggle_switch_counts_follow_the_growth_it_states():
+    adata = datasets.toggle_switch(n_per_branch=2000)
+    rate = adata.obs.groupby("time")["true_growth"].mean().to_numpy()
+    counts = adata.obs["time"].value_counts().sort_index().to_numpy()
+    np.testing.assert_allclose(np.diff(np.log(counts)), (rate[1:] + rate[:-1]) / 2, atol=0.06)
+
+
+def test_toggle_switch_holds_two_genes_their_velocity_and_nothing_negative():
+    adata = datasets.toggle_switch(n_per_branch=50)
+    assert adata.shape[1] == 2 and adata.X.dtype == np.float32
+    assert adata.obsm["X_genes"].shape == adata.obsm["true_velocity"].shape == (adata.n_obs, 2)
+    np.testing.assert_allclose(adata.X, adata.obsm["X_genes"], rtol=1e-6)
+    assert (adata.obsm["X_genes"] >= 0).all()
+
+
+def test_toggle_switch_velocity_is_eight_expected_steps():
+    """Gene 1 at the start of the active branch, by hand: third gene about 0."""
+    adata = datasets.toggle_switch(n_per_branch=500)
+    start = (adata.obs["time"] == 0) & (adata.obs["branch"] == "active")
+    x1, x2 = adata.obsm["X_genes"][start].T
+    without_third = 8 * ((0.5 * x1**2 + 1) / (2 + 0.5 * x1**2 + x2**2) - 0.4 * x1)
+    off = adata.obsm["true_velocity"][start, 0] - without_third
+    assert np.median(abs(off)) < 0.1
+
+
+# branching
+
+
+def test_branching_velocity_and_growth_are_slopes_of_its_flow():
+    state = np.random.default_rng(0).normal(size=(50, 4)) + [1, 0, 0, 0]
+    h = 1e-4
+    later, log_m = _branching._follow(state, h)
+    middle = (state + later) / 2
+    np.testing.assert_allclose((later - state) / h, _branching.velocity(middle), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log_m / h, _branching.growth(middle), rtol=1e-5, atol=1e-6)
+
+
+def test_branching_flow_does_not_depend_on_where_it_is_cut():
+    state = np.random.default_rng(0).normal(size=(50, 4)) * 0.3
+    half, log_half = _branching._follow(state, 1.0)
+    end, log_rest = _branching._follow(half, 1.3)
+    straight, log_m = _branching._follow(state, 2.3)
+    np.testing.assert_allclose(end, straight, atol=1e-5)
+    np.testing.assert_allclose(log_half + log_rest, log_m, atol=1e-5)
+
+
+def test_branching_snapshots_obey_the_continuity_equation_with_what_is_written():
+    """Mass and its first moments change by the integrals of ``g`` and ``v + g x`` over cells (Simpson's rule)."""
+    times = np.arange(7) / 2
+    adata = datasets.branching(n_cells=1000, n_dims=3, times=times)
+    x, v, g = adata.obsm["X_state"], adata.obsm["true_velocity"], adata.obs["true_growth"].to_numpy()[:, None]
+    moments, slopes = (
+        np.array([values[adata.obs["time"] == t].sum(axis=0) / 1000 for t in times])
+        for values in (np.hstack([np.ones_like(g), x]), np.hstack([g, v + g * x]))
+    )
+    change = (slopes[0:-2:2] + 4 * slopes[1:-1:2] + slopes[2::2]) / 6
+    np.testing.assert_allclose(moments[2::2] - moments[:-2:2], change, atol=0.4)
+    assert abs(change).max() > 4
+
+
+def test_branching_takes_uneven_times_and_counts_by_mass():
+    even = datasets.branching(n_cells=300, n_dims=2, times=(0, 1, 2, 3))
+    uneven = datasets.branching(n_cells=300, n_dims=2, times=(5, 5.25, 8))
+    counts = uneven.obs["time"].value_counts()
+    assert sorted(counts.index) == [5, 5.25, 8]
+    assert counts[5] == 300
+    assert counts[8] == pytest.approx((even.obs["time"] == 3).sum(), rel=0.02)
+
+
+def test_branching_labels_are_consistent():
+    adata = datasets.branching(n_cells=200)
+    assert set(adata.obs["true_fate"]) == {"fate_a", "fate_b"}
+    settled = adata.obs["cell_type"] != "progenitor"
+    assert (adata.obs["cell_type"][settled].astype(str) == adata.obs["true_fate"][settled].astype(str)).all()
+    rate = adata.obs.query("time == 3").groupby("cell_type", observed=True)["true_growth"].median()
+    assert rate["fate_a"] > 0.7 and rate["fate_b"] < 0.1
+
+
+def test_branching_expression_has_genes_that_follow_growth():
+    adata = datasets.branching(n_cells=300, n_genes=60, n_growth_genes=7)
+    assert adata.shape[1] == 60 and adata.var["growth_gene"].sum() == 7 and adata.X.min() >= 0
+    correlation = np.array([abs(np.corrcoef(gene, adata.obs["true_growth"])[0, 1]) for gene in adata.X.T])
+    assert correlation[adata.var["growth_gene"]].min() > 0.8
+    assert np.median(correlation[~adata.var["growth_gene"]]) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_dims": 1}, "n_dims >= 2"),
+        ({"times": (0, 2, 1)}, "increasing"),
+        ({"times": (0, 0)}, "increasing"),
+        ({"times": ()}, "increasing"),
+        ({"n_genes": 5}, "n_growth_genes"),
+    ],
+)
+def test_branching_refuses_what_it_cannot_simulate(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.branching(n_cells=10, **arguments)
+
+
+# gaussian mixture
+
+
+def test_gaussian_mixture_has_the_published_components():
+    adata = datasets.gaussian_mixture(n_dims=5)
+    x, component, time = adata.obsm["X_gaussian"], adata.obs["component"], adata.obs["time"]
+    centres = {
+        (0, "origin"): (400, [0, 0]),
+        (0, "upper"): (100, [0, 2.5]),
+        (1, "right"): (200, [1, 0]),
+        (1, "left"): (200, [-1, 0]),
+        (1, "upper"): (1000, [0, 2.5]),
+    }
+    assert adata.n_obs == 1900
+    for (t, name), (n, centre) in centres.items():
+        cells = x[(time == t) & (component == name)]
+        assert len(cells) == n
+        np.testing.assert_allclose(cells.mean(axis=0), [*centre, 0, 0, 0], atol=4 * np.sqrt(0.005 / n))
+        np.testing.assert_allclose(cells.var(axis=0), 0.005, rtol=6 / np.sqrt(n))
+    np.testing.assert_allclose(adata.obs["true_growth"], np.where(component == "upper", np.log(10), 0))
+    assert set(adata.obsm["true_velocity"][component == "right", 0]) == {1}
+    assert not adata.obsm["true_velocity"][:, 1:].any()
+
+
+def test_gaussian_mixture_needs_two_dimensions():
+    with pytest.raises(ValueError, match="at least 2"):
+        datasets.gaussian_mixture(n_dims=1)
+    assert datasets.gaussian_mixture(n_dims=2).shape == (1900, 2)
+
+
+# mouse haematopoiesis
+
+TABLE = b"samples,x1,x2\n0.0,1.5,-2.0\n1.0,0.25,3.0\n2.0,-1.0,0.0\n"
+
+
+@pytest.fixture
+def served(monkeypatch, tmp_path):
+    """A server on this machine in place of the real address; answers ``body``, counts requests."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            server.requests += 1
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(server.body)))
+            self.end_headers()
+            self.wfile.write(server.body)
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.requests, server.body, server.cache = 0, TABLE, tmp_path / "cache"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("VGFM_SC_DATA", str(server.cache))
+    monkeypatch.setattr(_mouse_hematopoiesis, "URL", f"http://127.0.0.1:{server.server_port}/mouse_hematopoiesis.csv")
+    monkeypatch.setattr(_mouse_hematopoiesis, "SHA256", hashlib.sha256(TABLE).hexdigest())
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_mouse_data_are_downloaded_once(served):
+    for _ in range(2):
+        adata = datasets.mouse_hematopoiesis()
+        np.testing.assert_array_equal(adata.obsm["X_reduced"], [[1.5, -2], [0.25, 3], [-1, 0]])
+        assert adata.obs["day"].tolist() == [2, 4, 6] and adata.obs["time"].tolist() == [0, 1, 2]
+    assert served.requests == 1
+    assert [path.name for path in served.cache.iterdir()] == ["mouse_hematopoiesis.csv"]
+
+
+def test_a_changed_download_is_refused_and_not_kept(served):
+    served.body = TABLE.replace(b"1.5", b"1.6")
+    with pytest.raises(ValueError, match="hash"):
+        datasets.mouse_hematopoiesis()
+    assert not list(served.cache.glob("*"))
+
+
+def test_a_changed_file_in_the_cache_is_never_read(served):
+    datasets.mouse_hematopoiesis()
+    (served.cache / "mouse_hematopoiesis.csv").write_bytes(TABLE.replace(b"1.5", b"1.6"))
+    assert datasets.mouse_hematopoiesis().obsm["X_reduced"][0, 0] == 1.5
+    assert served.requests == 2
+
+
+def test_real_mouse_data_are_read_from_a_folder_without_a_network(shared_data, monkeypatch, tmp_path):
+    if not (shared_data / "mouse_hematopoiesis.csv").exists():
+        pytest.skip(f"no mouse_hematopoiesis.csv in {shared_data}")
+    shutil.copy(shared_data / "mouse_hematopoiesis.csv", tmp_path)
+    monkeypatch.setenv("VGFM_SC_DATA", str(tmp_path))
+    monkeypatch.setattr("socket.socket.connect", lambda *args: pytest.fail("used the network"))
+    adata = datasets.mouse_hematopoiesis()
+    assert adata.shape == (10_998, 2)
+    assert adata.obs["day"].value_counts().to_dict() == {2: 1429, 4: 3781, 6: 5788}
+    np.testing.assert_allclose(adata.X, adata.obsm["X_reduced"], rtol=1e-6)
+
+
+def test_the_real_address_is_a_fixed_commit_over_https():
+    assert _mouse_hematopoiesis.URL.startswith("https://raw.githubusercontent.com/zhenyiizhang/DeepRUOT/29e94d6")
+    assert len(_mouse_hematopoiesis.SHA256) == 64

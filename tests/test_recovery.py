@@ -1,0 +1,84 @@
+"""The whole job finds a simulator's true velocity and growth, and scores on real data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+import vgfm_sc
+
+pytestmark = pytest.mark.slow
+
+
+def table_data(path):
+    table = pd.read_csv(path)
+    features = [name for name in table if name != "samples"]
+    obs = pd.DataFrame({"time": table["samples"].to_numpy()}, index=table.index.astype(str))
+    return AnnData(np.zeros((len(table), 1), np.float32), obs=obs, obsm={"X_data": table[features].to_numpy()})
+
+
+def score(adata, use_rep):
+    vgfm_sc.tl.fit(adata, "time", use_rep=use_rep, progress=False)
+    return vgfm_sc.tl.evaluate(adata, max_cells=6000).mean()
+
+
+def test_toggle_switch_growth_and_velocity():
+    adata = vgfm_sc.datasets.toggle_switch(seed=3)
+    result = score(adata, "X_genes")
+    assert result["w1"] <= 0.030
+    assert result["rme"] <= 0.004
+    growth, truth = adata.obs["vgfm_growth"], adata.obs["true_growth"]
+    assert np.corrcoef(growth, truth)[0, 1] >= 0.97
+    assert np.polyfit(truth, growth, 1)[0] == pytest.approx(1, abs=0.15)
+    # the active branch moves along its true direction while it moves; at rest a direction means nothing
+    moving = ((adata.obs["branch"] == "active") & adata.obs["time"].between(1, 2)).to_numpy()
+    assert mean_cosine(adata.obsm["vgfm_velocity_genes"][moving], adata.obsm["true_velocity"][moving]) > 0.9
+
+
+def test_branching_growth_and_velocity_at_uneven_times():
+    adata = vgfm_sc.datasets.branching(n_cells=400, n_dims=5, times=(0.0, 0.5, 1.0, 2.0, 2.5), seed=0)
+    result = score(adata, "X_state")
+    assert result["rme"] <= 0.02
+    growth, truth = adata.obs["vgfm_growth"], adata.obs["true_growth"]
+    by_type = (
+        pd.DataFrame({"fit": growth, "truth": truth, "type": adata.obs["cell_type"]})
+        .groupby("type", observed=True)
+        .mean()
+    )
+    assert np.abs(by_type["fit"] - by_type["truth"]).max() < 0.2
+    assert mean_cosine(adata.obsm["vgfm_velocity_state"], adata.obsm["true_velocity"]) > 0.85
+    speed = np.linalg.norm(adata.obsm["vgfm_velocity_state"], axis=1) / np.linalg.norm(
+        adata.obsm["true_velocity"], axis=1
+    )
+    assert np.median(speed) == pytest.approx(1, abs=0.15)
+
+
+def test_balanced_method_sees_no_growth_differences():
+    adata = vgfm_sc.datasets.toggle_switch(n_per_branch=100, seed=0)
+    vgfm_sc.tl.fit(adata, "time", use_rep="X_genes", method="otcfm", fit_steps=0, progress=False)
+    later = adata.obs["time"] == 1
+    expected = np.log((adata.obs["time"] == 2).sum() / later.sum())
+    assert adata.obs["vgfm_growth"][later].mean() == pytest.approx(expected, abs=0.1)
+
+
+def test_simulation_gene(shared_data):
+    adata = table_data(shared_data / "simulation_gene.csv")
+    result = score(adata, "X_data")
+    assert result["w1"] <= 0.030 and result["rme"] <= 0.004
+    active = adata.obsm["X_data"][:, 1] ** 2
+    truth = 8 * np.log1p(0.0625 * active / (1 + active))
+    assert np.corrcoef(adata.obs["vgfm_growth"], truth)[0, 1] >= 0.97
+
+
+def test_dyngen(shared_data):
+    result = score(table_data(shared_data / "dyngen.csv"), "X_data")
+    assert result["w1"] <= 0.30 and result["rme"] <= 0.03
+
+
+def test_mouse_hematopoiesis(shared_data):
+    result = score(table_data(shared_data / "mouse_hematopoiesis.csv"), "X_data")
+    assert result["w1"] <= 0.05 and result["rme"] <= 0.005
+
+
+def mean_cosine(a, b):
+    return float(np.mean((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))))

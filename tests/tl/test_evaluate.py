@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vgfm_sc import tl
+
+
+def test_columns_and_one_row_for_each_time_after_the_first(fitted):
+    table = tl.evaluate(fitted)
+    assert list(table) == ["time", "w1", "rme", "w1_floor", "mass_predicted", "mass_observed"]
+    assert table["time"].tolist() == [1, 2, 3, 4]
+    assert np.isfinite(table).all(axis=None) and (table[["w1", "w1_floor"]] > 0).all(axis=None)
+
+
+def test_masses_are_cells_observed_and_cells_predicted(fitted):
+    table = tl.evaluate(fitted)
+    counts = fitted.obs["time"].value_counts().sort_index().to_numpy()
+    np.testing.assert_array_equal(table["mass_observed"], counts[1:])
+    adata = fitted.copy()
+    tl.simulate(adata, n_cells=None, times=[1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_allclose(table["mass_predicted"], adata.uns["vgfm"]["trajectories"]["mass"][1:].sum(1), rtol=1e-3)
+    np.testing.assert_allclose(table["rme"], abs(table["mass_predicted"] / counts[1:] - 1))
+
+
+def test_w1_is_the_cost_of_the_best_matching():
+    """Against scipy's assignment, on cells of which one copy each is simulated with equal mass."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    from vgfm_sc.core.metrics import wasserstein1
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 3)) + 1
+    cost = cdist(x, y)
+    np.testing.assert_allclose(wasserstein1(x, y, np.full(40, 7.0)), cost[linear_sum_assignment(cost)].mean())
+
+
+def test_adata_stays_as_it_was(fitted, unchanged, same_random_state):
+    with unchanged(fitted):
+        tl.evaluate(fitted)
+
+
+def test_same_seed_gives_the_same_table_on_drawn_cells(fitted):
+    first, again, other = (tl.evaluate(fitted, max_cells=50, seed=seed) for seed in (0, 0, 1))
+    assert first.equals(again) and not first["w1"].equals(other["w1"])
+    np.testing.assert_array_equal(first["mass_predicted"], other["mass_predicted"])  # masses are of all cells
+
+
+def test_order_of_the_cells_does_not_matter(fitted):
+    shuffled = fitted[np.random.default_rng(0).permutation(fitted.n_obs)].copy()
+    columns = ["w1", "rme", "mass_predicted", "mass_observed"]
+    np.testing.assert_allclose(tl.evaluate(shuffled)[columns], tl.evaluate(fitted)[columns], rtol=1e-3)
+
+
+def test_worse_positions_score_worse(fitted):
+    moved = fitted.copy()
+    moved.obsm["X_genes"] = moved.obsm["X_genes"] + np.where(moved.obs["time"] > 0, 5, 0)[:, None]
+    assert (tl.evaluate(moved)["w1"] > tl.evaluate(fitted)["w1"] + 4).all()
+
+
+def test_a_missing_time_point_is_named(fitted):
+    with pytest.raises(ValueError, match=r"time points \[2\.0\]"):
+        tl.evaluate(fitted[fitted.obs["time"] != 2].copy())
+
+
+def test_too_few_cells_to_draw_are_refused(fitted):
+    with pytest.raises(ValueError, match="max_cells"):
+        tl.evaluate(fitted, max_cells=1)
+
+
+@pytest.mark.parametrize("tol", [0.0, -1.0])
+def test_a_tolerance_that_is_not_positive_is_refused(fitted, tol):
+    with pytest.raises(ValueError, match="tol"):
+        tl.evaluate(fitted, tol=tol)
+
+
+def test_without_a_fit_the_call_to_make_is_named(unfitted):
+    with pytest.raises(KeyError, match=r"vgfm_sc\.tl\.fit"):
+        tl.evaluate(unfitted)
