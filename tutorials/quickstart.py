@@ -17,6 +17,7 @@ import vgfm_sc
 
 
 def main() -> None:
+    """Read the arguments and do the main job."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("h5ad", nargs="?", type=Path, help="time course; without it a simulated one is used")
     parser.add_argument("--time-key", help="column of obs with the sampling times (default: day, for your own data)")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import anndata as ad
 import numpy as np
 import pandas as pd
+
+from vgfm_sc._time import parse_time
 
 MARK = "vgfm_sc"
 """Value of ``uns[key]["package"]``: tells our results from a user's own entry of the same name."""
@@ -18,6 +20,7 @@ class Keys(NamedTuple):
     """Where the results of one fit live."""
 
     uns: str
+    use_rep: str
     velocity: str
     growth: str
     mass: str
@@ -26,7 +29,19 @@ class Keys(NamedTuple):
     @classmethod
     def of(cls, key: str, use_rep: str) -> Keys:
         """The keys of ``key_added=key`` on the representation ``use_rep``."""
-        return cls(key, f"{key}_velocity_{basis_name(use_rep)}", f"{key}_growth", f"{key}_mass", f"{key}_coupling")
+        return cls(
+            key, use_rep, f"{key}_velocity_{basis_name(use_rep)}", f"{key}_growth", f"{key}_mass", f"{key}_coupling"
+        )
+
+    def slots(self) -> list[tuple[str, str]]:
+        """``(slot, name)`` of each."""
+        return [
+            ("uns", self.uns),
+            ("obsm", self.velocity),
+            ("obs", self.growth),
+            ("obs", self.mass),
+            ("obsp", self.coupling),
+        ]
 
 
 class Snapshots(NamedTuple):
@@ -86,34 +101,7 @@ def read_time(adata: ad.AnnData, time_key: str, time_map: Mapping[Any, float] | 
     if adata.n_obs == 0:
         msg = "adata has no cells."
         raise ValueError(msg)
-    column = adata.obs[time_key]
-    values = column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
-    if time_map is not None:
-        unknown = sorted({str(v) for v in values.dropna().unique() if v not in time_map})
-        if unknown:
-            msg = f"time_map has no entry for these values of obs[{time_key!r}]: {unknown}."
-            raise ValueError(msg)
-        values = values.map(lambda v: time_map[v], na_action="ignore").astype(float)
-    if pd.api.types.is_bool_dtype(values) or values.map(type).isin([bool, np.bool_]).any():
-        msg = f"obs[{time_key!r}] is boolean; times must be numbers."
-        raise TypeError(msg)
-    if values.dtype.kind in "mM" or isinstance(values.dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
-        msg = (
-            f"obs[{time_key!r}] is of type {values.dtype}; times must be numbers, "
-            "for example `(t - t.min()).dt.total_seconds() / 86400` for days."
-        )
-        raise TypeError(msg)
-    try:
-        time = pd.to_numeric(values).to_numpy(dtype=float, na_value=np.nan)
-    except (ValueError, TypeError) as error:
-        seen = [str(v) for v in values.dropna().unique()[:5]]
-        msg = f"obs[{time_key!r}] is not numeric (for example {seen}). Pass time_map={{value: number, ...}}."
-        raise ValueError(msg) from error
-    bad = int((~np.isfinite(time)).sum())
-    if bad:
-        msg = f"obs[{time_key!r}] is missing or infinite for {bad} of {len(time)} cells. Drop those cells first."
-        raise ValueError(msg)
-    return time
+    return parse_time(adata.obs[time_key], f"obs[{time_key!r}]", time_map)
 
 
 def read_representation(adata: ad.AnnData, use_rep: str) -> np.ndarray:
@@ -126,6 +114,9 @@ def read_representation(adata: ad.AnnData, use_rep: str) -> np.ndarray:
     for convert in ("compute", "toarray", "to_numpy"):  # dask, then sparse or DataFrame
         x = getattr(x, convert)() if hasattr(x, convert) else x
     x = np.asarray(x)
+    frame = adata.obsm[use_rep]
+    if isinstance(frame, pd.DataFrame) and all(pd.api.types.is_numeric_dtype(t) for t in frame.dtypes):
+        x = frame.to_numpy(dtype=float, na_value=np.nan)  # nullable columns are objects otherwise
     if x.dtype.kind not in "fiu":
         msg = f"obsm[{use_rep!r}] is of type {x.dtype}; a numeric array is needed."
         raise TypeError(msg)
@@ -155,33 +146,35 @@ def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
     return result
 
 
-def check_free(adata: ad.AnnData, keys: Keys) -> None:
-    """Refuse to overwrite entries that are not ours."""
-    if isinstance(adata.uns.get(keys.uns), Mapping) and adata.uns[keys.uns].get("package") == MARK:
-        return
-    slots = {"uns": keys.uns, "obsm": keys.velocity, "obs": (keys.growth, keys.mass), "obsp": keys.coupling}
-    taken = [
-        f"{slot}[{name!r}]"
-        for slot, names in slots.items()
-        for name in ([names] if isinstance(names, str) else names)
-        if name in getattr(adata, slot)
-    ]
-    if taken:
-        msg = f"adata already holds {', '.join(taken)}, not written by a fit. Choose another key_added."
+def check_free(adata: ad.AnnData, keys: Keys) -> list[tuple[str, str]]:
+    """Refuse to overwrite entries that are not ours; the entries of an earlier fit that the new one leaves behind."""
+    ours: set[tuple[str, str]] = set()
+    earlier = adata.uns.get(keys.uns)
+    if isinstance(earlier, Mapping) and earlier.get("package") == MARK:
+        ours = set(Keys.of(keys.uns, str(earlier.get("params", {}).get("use_rep", keys.use_rep))).slots())
+    taken = [f"{slot}[{name!r}]" for slot, name in keys.slots() if name in getattr(adata, slot)]
+    foreign = [f"{slot}[{name!r}]" for slot, name in keys.slots() if (slot, name) not in ours]
+    both = [entry for entry in taken if entry in foreign]
+    if both:
+        msg = f"adata already holds {', '.join(both)}, not written by a fit. Choose another key_added."
         raise ValueError(msg)
+    return sorted(ours - set(keys.slots()))
 
 
-def write(adata: ad.AnnData, entries: Mapping[tuple[str, str], Any]) -> None:
-    """Set ``{(slot, name): value}`` all or not at all."""
+def write(adata: ad.AnnData, entries: Mapping[tuple[str, str], Any], remove: Sequence[tuple[str, str]] = ()) -> None:
+    """Set ``{(slot, name): value}`` and drop ``remove``, all or not at all."""
     if adata.is_view:
         msg = "adata is a view: results are written to this object, not to the one it was taken from."
-        warnings.warn(msg, UserWarning, stacklevel=4)
+        warnings.warn(msg, UserWarning, stacklevel=3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ad.ImplicitModificationWarning)
             adata.obs = adata.obs.copy()  # makes the view an object of its own
     missing = object()
-    before = {(slot, name): getattr(adata, slot).get(name, missing) for slot, name in entries}
+    before = {(slot, name): getattr(adata, slot).get(name, missing) for slot, name in [*entries, *remove]}
     try:
+        for slot, name in remove:
+            if name in getattr(adata, slot):
+                del getattr(adata, slot)[name]
         for (slot, name), value in entries.items():
             getattr(adata, slot)[name] = value
     except BaseException:
@@ -197,12 +190,12 @@ def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]
     """The result stored under ``key`` and the cells it speaks of; a time point dropped since has no rows."""
     result = read_result(adata, key)
     params = result["params"]
-    time_map = params.get("time_map")
-    if time_map is not None:
-        labels = adata.obs[params["time_key"]].astype(str) if params["time_key"] in adata.obs else None
-        time = np.asarray([time_map.get(v, np.nan) for v in labels]) if labels is not None else None
-    if time_map is None or time is None:
+    labels = params.get("time_map_labels")
+    if labels is None or params["time_key"] not in adata.obs:
         time = read_time(adata, params["time_key"])
+    else:
+        numbers = dict(zip(map(str, labels), map(float, params["time_map_values"]), strict=True))
+        time = adata.obs[params["time_key"]].astype(str).map(numbers).to_numpy(dtype=float)
     x = read_representation(adata, params["use_rep"])
     if x.shape[1] != len(result["scaling"]["centre"]):
         msg = (

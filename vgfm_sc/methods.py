@@ -47,24 +47,39 @@ class Method:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def vgfm(*, eps: float = 0.002, rho: float = 2.0, noise: float = 0.02, smooth: bool = True) -> Method:
+def vgfm(
+    *,
+    eps: float = 0.002,
+    rho: float = 2.0,
+    prior_rho: float | None = 0.1,
+    noise: float = 0.02,
+    smooth: bool = True,
+) -> Method:
     """Joint velocity-growth flow matching (:cite:p:`Wang25`): semi-relaxed coupling, straight path, constant growth.
+
+    Two additions, each of which can be turned off: a growth prior, and paths joined smoothly. ``vgfm(prior_rho=None,
+    smooth=False)`` couples and joins as published.
 
     Parameters
     ----------
     eps
         Entropic penalty, as a share of the mean squared distance between two independent cells of the data.
     rho
-        Penalty on unequal growth, in the same unit. Large: all cells grow alike; small: mass appears wherever it is
-        needed instead of moving there.
+        Penalty on growth that differs from the expected, in the same unit. Large: all cells grow as expected; small:
+        mass appears wherever it is needed instead of moving there.
+    prior_rho
+        Expected growth is found with this smaller penalty and smoothed over neighbouring cells, see
+        `vgfm_sc.core.prior`; `None` expects all cells to grow alike.
     noise
         Standard deviation of Gaussian noise on the path, as a share of the data's spread.
     smooth
-        Bend the straight paths so that velocity and growth are continuous across time points. `False` is the
-        publication's path.
+        Bend the straight paths so that velocity and growth are continuous across time points, see
+        `vgfm_sc.core.smoothing`.
     """
-    coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho)
+    coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho, prior_rho=prior_rho)
     settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth}
+    if prior_rho is not None:
+        settings["prior_rho"] = prior_rho
     return Method(coupling, noise=noise, smooth=smooth, name="vgfm", settings=settings)
 
 

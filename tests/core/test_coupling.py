@@ -18,7 +18,7 @@ def run(function, **numbers):
 
 
 def test_semi_relaxed_meets_the_target_and_lets_the_source_grow():
-    solved = run(coupling.semi_relaxed, eps=0.01, rho=0.5)
+    solved = run(coupling.semi_relaxed, eps=0.01, rho=0.5, prior_rho=None)
     np.testing.assert_allclose(solved.plan.sum(axis=0), 1, rtol=1e-5)
     assert solved.row_mass.sum() == pytest.approx(80, rel=1e-5)
     assert solved.row_mass.std() > 0.01
@@ -32,7 +32,9 @@ def test_balanced_grows_all_cells_alike():
 
 
 def test_growth_tends_to_uniform_as_rho_grows():
-    spread = [run(coupling.semi_relaxed, eps=0.01, rho=rho).row_mass.std() for rho in (0.1, 1.0, 10.0, 100.0)]
+    spread = [
+        run(coupling.semi_relaxed, eps=0.01, rho=rho, prior_rho=None).row_mass.std() for rho in (0.1, 1.0, 10.0, 100.0)
+    ]
     assert spread == sorted(spread, reverse=True)
     assert spread[-1] < 0.05 * spread[0]
 
@@ -40,7 +42,7 @@ def test_growth_tends_to_uniform_as_rho_grows():
 def test_row_mass_is_per_unit_of_mass_held():
     x, y = snapshots()
     mass = torch.linspace(0.5, 2, 50)
-    solved = coupling.semi_relaxed(x, y, mass, torch.ones(80), torch.Generator(), eps=0.01, rho=1.0)
+    solved = coupling.semi_relaxed(x, y, mass, torch.ones(80), torch.Generator(), eps=0.01, rho=1.0, prior_rho=None)
     np.testing.assert_allclose(solved.row_mass * mass.numpy(), solved.plan.sum(axis=1), rtol=1e-6)
 
 
@@ -59,3 +61,34 @@ def test_plans_of_any_kind_are_taken(wrap):
 def test_plans_that_cannot_be_used_are_refused(plan, words):
     with pytest.raises(ValueError, match=words):
         coupling.as_coupling(plan, np.ones(4), 5)
+
+
+def test_prior_finds_growth_that_a_large_rho_alone_hides():
+    """Two clusters that stay; one doubles, one halves. Crossing is dear, yet cheaper than leaving uniform growth."""
+    rng = np.random.default_rng(0)
+    near, far = rng.normal(0, 0.2, (60, 2)), rng.normal(0, 0.2, (60, 2)) + [2.0, 0]
+    later = np.concatenate([rng.normal(0, 0.2, (120, 2)), rng.normal(0, 0.2, (30, 2)) + [2.0, 0]])
+    x0, x1 = (torch.as_tensor(x, dtype=torch.float32) for x in (np.concatenate([near, far]), later))
+
+    def growth(prior_rho):
+        masses = torch.ones(120), torch.ones(150)
+        solved = coupling.semi_relaxed(
+            x0, x1, *masses, torch.Generator().manual_seed(0), eps=0.005, rho=2.0, prior_rho=prior_rho
+        )
+        np.testing.assert_allclose(solved.plan.sum(axis=0), 1, rtol=1e-5)
+        return solved.row_mass[:60].mean(), solved.row_mass[60:].mean()
+
+    assert growth(0.1) == pytest.approx((2.0, 0.5), abs=0.05)
+    assert growth(None)[1] > 0.8
+
+
+def test_plans_of_a_user_are_checked_and_never_changed():
+    mine = csr_matrix(np.array([[1.0, 0.0], [0.5, 0.5]]))
+    mine.data[1] = 0.0
+    stored = mine.nnz
+    taken = coupling.as_coupling(mine, np.ones(2), 2)
+    assert mine.nnz == stored and taken.plan.nnz < stored
+    wrapped = coupling.Coupling(np.ones((2, 3)), np.ones(2), True, 0, 0.0)
+    assert coupling.as_coupling(wrapped, np.ones(2), 3).plan.format == "csr"
+    with pytest.raises(ValueError, match="shape"):
+        coupling.as_coupling(wrapped, np.ones(2), 2)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
-from vgfm_sc.core import sinkhorn
+from vgfm_sc.core import prior, sinkhorn
 
 MARGINAL_TOL = 1e-4
 """Share of the mass that may miss its marginal: a tenth of the relative mass error worth reporting."""
@@ -45,18 +45,62 @@ class Coupling:
 
 
 def semi_relaxed(
-    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: torch.Generator, *, eps: float, rho: float
+    x0: Tensor,
+    x1: Tensor,
+    mass0: Tensor,
+    mass1: Tensor,
+    generator: torch.Generator,
+    *,
+    eps: float,
+    rho: float,
+    prior_rho: float | None,
 ) -> Coupling:
-    """Semi-relaxed entropic transport: the target marginal exact, the source marginal a price (:cite:p:`Wang25`, eq. 9).
+    """Semi-relaxed entropic transport: target marginal exact, source marginal at a price (:cite:p:`Wang25`, eq. 9).
 
-    The cost is the squared distance divided by its mean over two independent cells of the data (2 d in
-    coordinates of unit variance), one number for all intervals, so ``eps`` and ``rho`` have no unit.
+    The cost is the squared distance divided by its mean over two independent cells of the data (2 d in coordinates
+    of unit variance), one number for all intervals, so that ``eps`` and ``rho`` have no unit. With ``prior_rho``,
+    the price ``rho`` is paid for leaving the growth found at that smaller price and smoothed (see `prior`), not for
+    leaving uniform growth.
     """
+    held = mass0.double()
+    if prior_rho is None:
+        return _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=rho)
+    first = _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=prior_rho)
+    expected = prior.smoothed(x0.double(), first.plan.sum(axis=1), BLOCK_PAIRS)
+    coupling = _solved(x0, x1, held, torch.as_tensor(expected).to(held), mass1, generator, eps=eps, rho=rho)
+    return replace(
+        coupling,
+        converged=first.converged and coupling.converged,
+        n_iter=first.n_iter + coupling.n_iter,
+        marginal_error=max(first.marginal_error, coupling.marginal_error),
+    )
+
+
+def balanced(
+    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: torch.Generator, *, eps: float
+) -> Coupling:
+    """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
+    held = mass0.double()
+    return _solved(x0, x1, held, held * (mass1.sum() / held.sum()), mass1, generator, eps=eps, rho=float("inf"))
+
+
+def _solved(
+    x0: Tensor,
+    x1: Tensor,
+    held: Tensor,
+    expected: Tensor,
+    mass1: Tensor,
+    generator: torch.Generator,
+    *,
+    eps: float,
+    rho: float,
+) -> Coupling:
+    """Couple with the source marginal drawn to ``expected``; ``held`` is what the cells hold."""
     unit = (2 * x0.shape[1]) ** 0.5
     solved = sinkhorn.solve(
         x0.double() / unit,
         x1.double() / unit,
-        mass0.double(),
+        expected,
         mass1.double(),
         eps=eps,
         rho=rho,
@@ -66,39 +110,26 @@ def semi_relaxed(
         block=BLOCK_PAIRS,
         generator=generator,
     )
-    return Coupling(
-        solved.entries, mass0.double().cpu().numpy(), solved.converged, solved.n_iter, solved.marginal_error
-    )
-
-
-def balanced(
-    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: torch.Generator, *, eps: float
-) -> Coupling:
-    """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
-    grown = mass0.double() * (mass1.sum() / mass0.sum())
-    coupling = semi_relaxed(x0, x1, grown, mass1, generator, eps=eps, rho=float("inf"))
-    return Coupling(
-        coupling.plan,
-        mass0.double().cpu().numpy(),
-        coupling.converged,
-        coupling.n_iter,
-        coupling.marginal_error,
-    )
+    return Coupling(solved.entries, held.cpu().numpy(), solved.converged, solved.n_iter, solved.marginal_error)
 
 
 def as_coupling(plan, mass0: np.ndarray, n_targets: int) -> Coupling:
     """A `Coupling` from what a coupling function returned: itself, an array, a tensor or a scipy sparse matrix."""
     if isinstance(plan, Coupling):
-        return plan
+        return replace(plan, plan=_entries(plan.plan, (len(mass0), n_targets)))
+    # a plan that comes without a solver's word stands as it is
+    return Coupling(_entries(plan, (len(mass0), n_targets)), mass0, converged=True, n_iter=0, marginal_error=0.0)
+
+
+def _entries(plan, shape: tuple[int, int]) -> csr_array:
     if isinstance(plan, Tensor):
         plan = plan.detach().cpu().numpy()
-    entries = csr_array(plan if issparse(plan) else np.asarray(plan, dtype=float))
-    if entries.shape != (len(mass0), n_targets):
-        msg = f"The coupling returned a plan of shape {entries.shape}; (n, m) = {(len(mass0), n_targets)} is needed."
+    entries = csr_array(plan if issparse(plan) else np.asarray(plan, dtype=float), copy=True)
+    if entries.shape != shape:
+        msg = f"The coupling returned a plan of shape {entries.shape}; (n, m) = {shape} is needed."
         raise ValueError(msg)
     entries.eliminate_zeros()
     if not np.isfinite(entries.data).all() or (entries.data < 0).any():
         msg = "The coupling returned a plan with negative, infinite or missing entries."
         raise ValueError(msg)
-    # a plan that comes without a solver's word stands as it is
-    return Coupling(entries, mass0, converged=True, n_iter=0, marginal_error=0.0)
+    return entries

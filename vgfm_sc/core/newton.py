@@ -90,7 +90,9 @@ def _conjugate_gradient(hessian, rhs: np.ndarray, inverse_diagonal: np.ndarray, 
     scaled = inverse_diagonal * residual
     direction, energy = scaled.copy(), residual @ scaled
     stop = rtol**2 * energy
-    for used in range(1, CG_ITERATIONS + 1):
+    used = 0
+    while used < CG_ITERATIONS:
+        used += 1
         image = hessian(direction)
         curvature = direction @ image
         if curvature <= 0:  # the null direction of balanced transport, reached by rounding

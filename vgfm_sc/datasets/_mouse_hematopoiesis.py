@@ -23,8 +23,9 @@ def mouse_hematopoiesis() -> AnnData:
     """Mouse haematopoiesis in vitro at days 2, 4 and 6, in two dimensions (:cite:p:`Weinreb20`).
 
     The coordinates are those on which :cite:p:`Zhang25` compare methods. The file (475 kB) is downloaded once, from
-    a fixed commit, and refused unless its sha256 is the expected one. The environment variable ``VGFM_SC_DATA``
-    names the folder it is kept in; a copy of ``mouse_hematopoiesis.csv`` put there is used without a network.
+    a fixed commit. The environment variable ``VGFM_SC_DATA`` names the folder it is kept in; a copy of
+    ``mouse_hematopoiesis.csv`` put there is used without a network if its sha256 is the expected one, and replaced
+    otherwise.
 
     Returns
     -------
@@ -38,7 +39,7 @@ def mouse_hematopoiesis() -> AnnData:
     Raises
     ------
     ValueError
-        The file found or downloaded has another sha256.
+        The downloaded file has another sha256.
     """
     path = pooch.retrieve(
         URL,

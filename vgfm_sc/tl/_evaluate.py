@@ -6,6 +6,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, get
 from vgfm_sc.core.metrics import relative_mass_error, wasserstein1
+from vgfm_sc.tl._simulate import check_tol
 
 
 def evaluate(
@@ -50,6 +51,7 @@ def evaluate(
     if max_cells < 2:
         msg = f"max_cells must be at least 2, got {max_cells}."
         raise ValueError(msg)
+    check_tol(tol)
     _, snapshots = _anndata.read_fitted(adata, key)
     points = snapshots.time_points
     missing = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows) < 2]

@@ -121,7 +121,7 @@ def fit(
     _anndata.check_key(key_added)
     snapshots = _anndata.read_snapshots(adata, time_key, use_rep, time_map)
     keys = _anndata.Keys.of(key_added, use_rep)
-    _anndata.check_free(adata, keys)
+    stale = _anndata.check_free(adata, keys)
     chosen, place = _method(method), devices.choose(device)
     numbers = {
         "width": width,
@@ -157,9 +157,17 @@ def fit(
     mass = np.full(adata.n_obs, np.nan, dtype=np.float32)
     for coupling, rows in zip(trained.couplings, snapshots.rows[:-1], strict=True):
         mass[rows] = coupling.row_mass
-    params = {"time_key": time_key, "use_rep": use_rep, "method": chosen.name, "seed": seed, "device": str(place)}
+    params: dict[str, Any] = {
+        "time_key": time_key,
+        "use_rep": use_rep,
+        "method": chosen.name,
+        "seed": seed,
+        "device": str(place),
+    }
     if time_map is not None:
-        params["time_map"] = {str(label): float(number) for label, number in time_map.items()}
+        # two arrays: labels may hold what the name of an entry may not
+        labels, first = np.unique(adata.obs[time_key].astype(str).to_numpy(dtype=str), return_index=True)
+        params["time_map_labels"], params["time_map_values"] = labels, snapshots.time[first]
     _anndata.write(
         adata,
         {
@@ -181,6 +189,7 @@ def fit(
                 "weights": state.weights(trained.networks),
             },
         },
+        remove=stale,
     )
     return adata if copy else None
 
@@ -189,7 +198,7 @@ def _method(method: str | methods.Method) -> methods.Method:
     if isinstance(method, methods.Method):
         return method
     named = {"vgfm": methods.vgfm, "otcfm": methods.otcfm}
-    if method not in named:
+    if not isinstance(method, str) or method not in named:
         msg = f"Unknown method {method!r}. Available: {list(named)}, or a `vgfm_sc.methods.Method` of your own."
         raise ValueError(msg)
     return named[method]()
@@ -201,6 +210,9 @@ def _check_numbers(numbers: Mapping[str, float], seed: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int | np.integer if whole else int | float | np.number):
             msg = f"{name} must be {'an integer' if whole else 'a number'}, got {value!r}."
             raise TypeError(msg)
+        if name == "seed" and not 0 <= value < 2**63:
+            msg = f"seed must lie between 0 and 2**63, got {value!r}."
+            raise ValueError(msg)
         least = 0 if name in ("fit_steps", "mass_weight", "seed") else None
         if not np.isfinite(value) or (value < 0 if least == 0 else value <= 0):
             msg = f"{name} must be {'at least 0' if least == 0 else 'positive'}, got {value!r}."

@@ -61,9 +61,10 @@ def simulate(
     result, snapshots = _anndata.read_fitted(adata, key)
     cells, first = _starting_cells(snapshots, start)
     grid = _grid(snapshots.time_points, first, times)
+    check_tol(tol)
     if n_cells is not None:
-        if n_cells < 1:
-            msg = f"n_cells must be at least 1, got {n_cells}."
+        if not isinstance(n_cells, int | np.integer) or n_cells < 1:
+            msg = f"n_cells must be a whole number of at least 1, got {n_cells!r}."
             raise ValueError(msg)
         rng = np.random.default_rng(seed)
         cells = np.sort(rng.choice(cells, min(n_cells, len(cells)), replace=False))
@@ -80,11 +81,16 @@ def simulate(
 def _starting_cells(snapshots: _anndata.Snapshots, start) -> tuple[np.ndarray, float]:
     points = snapshots.time_points
     if start is None or np.ndim(start) == 0:
-        first = float(points[0] if start is None else start)
+        if start is not None and (isinstance(start, bool | str) or not np.isreal(start)):
+            msg = f"start must be a time point or cells of one, got {start!r}."
+            raise TypeError(msg)
+        wanted = float(points[0] if start is None else start)
+        first = float(points[np.abs(points - wanted).argmin()])
         cells = np.flatnonzero(snapshots.time == first)
-        if not len(cells):
+        # times read from float32 columns are not quite the numbers people type
+        if abs(first - wanted) > 1e-6 * np.ptp(points) or not len(cells):
             here = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows)]
-            msg = f"No cells at time {first:g}. Time points: {here}."
+            msg = f"No cells at time {wanted:g}. Time points: {here}."
             raise ValueError(msg)
         return cells, first
     index = np.asarray(start)
@@ -112,9 +118,16 @@ def _grid(points: np.ndarray, first: float, times: Sequence[float] | None) -> np
         grid = np.concatenate([[first], grid])
     steps = np.diff(grid)
     if not len(steps) or not np.isfinite(grid).all() or not ((steps > 0).all() or (steps < 0).all()):
-        msg = f"times must lead away from the start {first:g} in one direction, got {list(times)}."
+        msg = f"times must lead away from the start {first:g} in one direction, got {grid.tolist()}."
         raise ValueError(msg)
     if grid.min() < points[0] or grid.max() > points[-1]:
         msg = f"times reach from {grid.min():g} to {grid.max():g}; the fit covers {points[0]:g} to {points[-1]:g}."
         raise ValueError(msg)
     return grid
+
+
+def check_tol(tol: float) -> None:
+    """Refuse a tolerance that no step could meet, or any."""
+    if not tol > 0:
+        msg = f"tol must be positive, got {tol!r}."
+        raise ValueError(msg)
