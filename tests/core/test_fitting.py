@@ -9,7 +9,7 @@ from vgfm_sc.core import fitting, flow, nets
 def course(n=25, d=2, seed=0):
     g = torch.Generator().manual_seed(seed)
     snapshots = [torch.randn(n + 5 * k, d, generator=g, dtype=torch.float64) + k for k in range(3)]
-    return fitting.Course(snapshots, [-1.0, 0.2, 1.0], [1.0, 1.2, 1.4])
+    return fitting.Course(snapshots, [-1.0, 0.2, 1.0], [1.0, 1.2, 1.4], [True] * 3)
 
 
 def networks(seed=0):
@@ -86,8 +86,41 @@ def test_cost_of_a_step_does_not_grow_with_the_data(monkeypatch):
     real = fitting.transport
     monkeypatch.setattr(fitting, "transport", lambda x, m, y: seen.append((len(x), len(y))) or real(x, m, y))
     g = torch.Generator().manual_seed(0)
-    data = fitting.Course([torch.randn(3000, 2, generator=g) for _ in range(2)], [-0.5, 0.5], [1.0, 1.0])
+    data = fitting.Course([torch.randn(3000, 2, generator=g) for _ in range(2)], [-0.5, 0.5], [1.0, 1.0], [True, True])
     monkeypatch.setattr(fitting, "CHECK_CELLS", 100)
     fit(nets.seeded(2, 8, 2, 0), data, n_steps=2, n_cells=64)
-    assert max(max(pair) for pair in seen) == 100
-    assert (64, 64) in seen
+    assert set(seen) == {(50, 50), (32, 32)}
+
+
+def test_debiased_distance_is_zero_on_average_for_equal_populations_and_grows_with_a_shift():
+    g = torch.Generator().manual_seed(0)
+
+    def sample(shift=0.0, spread=1.0):
+        return spread * torch.randn(60, 2, generator=g) + shift
+
+    def mean(**changes):
+        draws = [fitting.debiased_transport(sample(**changes), torch.zeros(60), sample()) for _ in range(100)]
+        return float(torch.stack(draws).mean())
+
+    plain = np.mean([float(fitting.transport(sample(), torch.zeros(60), sample())) for _ in range(20)])
+    assert abs(mean()) < 0.05 * plain
+    assert mean(shift=1.0) > 0.5
+    # cells drawn together do not score better than the true spread, as they do without the correction
+    assert mean(spread=0.8) > mean() + 0.01
+
+
+@pytest.mark.parametrize("of", ["positions", "masses"])
+def test_gradient_of_the_debiased_distance_agrees_with_finite_differences(of):
+    g = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(20, 2, generator=g, dtype=torch.float64) for _ in range(2))
+    log_m = 0.3 * torch.randn(20, generator=g, dtype=torch.float64)
+    variable = x if of == "positions" else log_m
+    variable.requires_grad_(True)
+    fitting.debiased_transport(x, log_m, y).backward()
+    direction, h, values = torch.randn(variable.shape, generator=g, dtype=torch.float64), 1e-6, []
+    for sign in (1, -1):
+        with torch.no_grad():
+            variable += sign * h * direction
+            values.append(float(fitting.debiased_transport(x, log_m, y)))
+            variable -= sign * h * direction
+    assert float((variable.grad * direction).sum()) == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-5)

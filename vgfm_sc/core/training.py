@@ -77,7 +77,7 @@ def train(
             on_step=progress.update,
         )
     if fit_steps:
-        course = fitting.Course(cells, times, [len(x) / len(cells[0]) for x in cells])
+        course = fitting.Course(cells, times, [len(x) / len(cells[0]) for x in cells], [True] * len(cells))
         with bar("fitting", fit_steps) as progress:
             networks, history["fitting"] = fitting.fit(
                 networks,
