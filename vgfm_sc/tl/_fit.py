@@ -38,8 +38,8 @@ def fit(
     match_steps: int = 1000,
     match_size: int = 256,
     match_lr: float = 0.05,
-    fit_steps: int = 60,
-    fit_cells: int = 512,
+    fit_steps: int = 40,
+    fit_cells: int = 1024,
     fit_lr: float = 0.005,
     mass_weight: float = 10.0,
 ) -> AnnData | None:
