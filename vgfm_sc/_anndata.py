@@ -143,7 +143,7 @@ def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
         if found:
             msg += f" Fits present: key={found}."
         raise KeyError(msg)
-    return result
+    return dict(result)
 
 
 def check_free(adata: ad.AnnData, keys: Keys) -> list[tuple[str, str]]:

@@ -124,3 +124,13 @@ def test_gradient_of_the_debiased_distance_agrees_with_finite_differences(of):
             values.append(float(fitting.debiased_transport(x, log_m, y)))
             variable -= sign * h * direction
     assert float((variable.grad * direction).sum()) == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-5)
+
+
+def test_halves_are_random_whatever_the_order_of_the_cells():
+    """A snapshot stored sorted by cluster must not be cut into its clusters."""
+    sorted_cells = torch.cat([torch.full((200, 1), -8.0), torch.full((200, 1), 8.0)])
+    data = fitting.Course([sorted_cells, torch.zeros(2000, 1)], [-0.5, 0.5], [1.0, 1.0], [True, True])
+    drawn = data.some(1000, torch.Generator().manual_seed(0))
+    assert drawn.whole == [True, False] and len(drawn.snapshots[0]) == 400
+    distance = drawn.distance(1)(drawn.snapshots[0], torch.zeros(400), drawn.snapshots[1])
+    assert float(distance) > 3

@@ -62,11 +62,11 @@ def semi_relaxed(
     the price ``rho`` is paid for leaving the growth found at that smaller price and smoothed (see `prior`), not for
     leaving uniform growth.
     """
-    held = mass0.double()
+    x0, x1, held, mass1 = _exact(x0, x1, mass0, mass1)
     if prior_rho is None:
         return _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=rho)
     first = _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=prior_rho)
-    expected = prior.smoothed(x0.double(), first.plan.sum(axis=1), BLOCK_PAIRS)
+    expected = prior.smoothed(x0, first.plan.sum(axis=1), BLOCK_PAIRS)
     coupling = _solved(x0, x1, held, torch.as_tensor(expected).to(held), mass1, generator, eps=eps, rho=rho)
     return replace(
         coupling,
@@ -80,8 +80,13 @@ def balanced(
     x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: torch.Generator, *, eps: float
 ) -> Coupling:
     """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
-    held = mass0.double()
+    x0, x1, held, mass1 = _exact(x0, x1, mass0, mass1)
     return _solved(x0, x1, held, held * (mass1.sum() / held.sum()), mass1, generator, eps=eps, rho=float("inf"))
+
+
+def _exact(*tensors: Tensor) -> list[Tensor]:
+    """In float64, on the processor where the device has none."""
+    return [(part.cpu() if part.device.type == "mps" else part).double() for part in tensors]
 
 
 def _solved(
@@ -98,10 +103,10 @@ def _solved(
     """Couple with the source marginal drawn to ``expected``; ``held`` is what the cells hold."""
     unit = (2 * x0.shape[1]) ** 0.5
     solved = sinkhorn.solve(
-        x0.double() / unit,
-        x1.double() / unit,
+        x0 / unit,
+        x1 / unit,
         expected,
-        mass1.double(),
+        mass1,
         eps=eps,
         rho=rho,
         tol=MARGINAL_TOL,

@@ -14,7 +14,7 @@ from torch import Tensor
 from vgfm_sc.core import flow
 from vgfm_sc.core.metrics import EMD_ITERATIONS
 from vgfm_sc.core.nets import Networks
-from vgfm_sc.core.optim import Muon
+from vgfm_sc.core.optim import Muon, move_towards
 
 STEPS_PER_UNIT = 3
 """Runge-Kutta steps per mean interval: with fewer, the networks learn the integrator's error."""
@@ -48,11 +48,8 @@ class Course(NamedTuple):
     whole: Sequence[bool]
 
     def some(self, n: int, generator: torch.Generator) -> Course:
-        """At most ``n`` cells of each snapshot."""
-        drawn = [
-            x if len(x) <= n else x[torch.randperm(len(x), generator=generator)[:n].to(x.device)]
-            for x in self.snapshots
-        ]
+        """At most ``n`` cells of each snapshot, in random order: halves of them must be alike."""
+        drawn = [x[torch.randperm(len(x), generator=generator)[:n].to(x.device)] for x in self.snapshots]
         whole = [w and len(x) <= n for w, x in zip(self.whole, self.snapshots, strict=True)]
         return self._replace(snapshots=drawn, whole=whole)
 
@@ -96,7 +93,7 @@ def fit(
         optimiser.step()
         with torch.no_grad():
             decay = min(AVERAGE, (k + 1) / (k + 10))
-            torch._foreach_lerp_(list(average.parameters()), list(networks.parameters()), 1 - decay)
+            move_towards(average, networks, 1 - decay)
         history["loss"].append(loss.item())
         if (k + 1) % CHECK_EVERY == 0 or k + 1 == n_steps:
             reached = score(average, judged)
@@ -133,9 +130,9 @@ def transport(x: Tensor, log_m: Tensor, y: Tensor) -> Tensor:
 
 def _between(x: Tensor, log_m: Tensor, y: Tensor, log_m_y: Tensor) -> Tensor:
     p, q = torch.softmax(log_m, dim=0), torch.softmax(log_m_y, dim=0)
-    weights = [part.detach().double().cpu().numpy() for part in (p, q)]
+    weights = [part.detach().cpu().double().numpy() for part in (p, q)]
     weights = [part / part.sum() for part in weights]
-    cost = torch.cdist(x.detach().double(), y.detach().double()).cpu().numpy()
+    cost = torch.cdist(x.detach().cpu().double(), y.detach().cpu().double()).numpy()
     plan, log = ot.emd(*weights, cost, numItermax=EMD_ITERATIONS, log=True)
     potentials = [torch.as_tensor(log[n] - log[n] @ part).to(x) for n, part in zip("uv", weights, strict=True)]
     i, j = (torch.as_tensor(index, device=x.device) for index in plan.nonzero())

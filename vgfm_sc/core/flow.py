@@ -76,7 +76,7 @@ def _step(field: Field, t: float, x: Tensor, log_m: Tensor, slopes: tuple[Tensor
         v.append(v_k)
         g.append(g_k)
     log_m_new = log_m + h * sum(w * k for w, k in zip(STAGES[-1], g, strict=False))
-    off = [h * sum(w * k for w, k in zip(ERROR, slope, strict=True)) for slope in (v, g)]
+    off = [h * torch.stack([w * k for w, k in zip(ERROR, slope, strict=True)]).sum(0) for slope in (v, g)]
     error = max(float(part.square().mean().sqrt()) for part in off)
     return x_new, log_m_new, (v[-1], g[-1]), error
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.nets import Networks
-from vgfm_sc.core.optim import Muon
+from vgfm_sc.core.optim import Muon, move_towards
 from vgfm_sc.core.path import PathPoint
 from vgfm_sc.core.smoothing import Slopes, bend
 
@@ -137,13 +137,12 @@ def match(
     average = copy.deepcopy(networks)
     optimiser = Muon(networks, lr, n_steps)
     losses = torch.empty(n_steps, 2, device=intervals[0].x0.device)
-    weights, averaged = list(networks.parameters()), list(average.parameters())
     for k, batch in enumerate(batches(intervals, size, n_steps, generator)):
         loss = matching_loss(networks, batch)
         loss.sum().backward()
         optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(averaged, weights, 1 - min(AVERAGE, (k + 1) / (k + 10)))
+            move_towards(average, networks, 1 - min(AVERAGE, (k + 1) / (k + 10)))
             losses[k] = loss
         on_step()
     history = losses.cpu().numpy()

@@ -54,11 +54,13 @@ class Model:
         t = np.broadcast_to(np.asarray(t, dtype=float), len(x))
         inputs = self._tensor(self.scaling.to_unitless_time(t)), self._tensor(self.scaling.to_unitless(x))
         parts = [self.networks(*chunk) for chunk in zip(*(i.split(CHUNK_CELLS) for i in inputs), strict=True)]
-        v, g = (torch.cat(p).double().cpu().numpy() for p in zip(*parts, strict=True))
+        v, g = (torch.cat(p).cpu().double().numpy() for p in zip(*parts, strict=True))
         unit = self.scaling.time_unit
         return v * (self.scaling.length / unit), g / unit
 
-    def simulate(self, x: np.ndarray, times: Sequence[float], *, tol: float) -> tuple[np.ndarray, np.ndarray]:
+    def simulate(
+        self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Follow cells at ``x``, each of mass 1, from ``times[0]`` through the others.
 
         ``tol`` bounds the root-mean-square error of a step, as a share of the data's spread.
@@ -72,8 +74,8 @@ class Model:
         positions, masses = [], []
         for chunk in start.split(CHUNK_CELLS):
             xs, log_ms = flow.integrate(self.networks, chunk, torch.zeros_like(chunk[:, 0]), steps, tol=tol)
-            positions.append(self.scaling.from_unitless(xs.double().cpu().numpy()))
-            masses.append(log_ms.double().exp().cpu().numpy())
+            positions.append(self.scaling.from_unitless(xs.cpu().double().numpy()))
+            masses.append(log_ms.cpu().double().exp().numpy())
         return np.concatenate(positions, axis=1), np.concatenate(masses, axis=1)
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:

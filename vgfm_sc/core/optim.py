@@ -22,13 +22,15 @@ WARM_UP = 0.1
 class Muon:
     """Muon (:cite:p:`Jordan24`): the momentum of a hidden matrix, its singular values set near 1, is the step.
 
-    The networks fit sharp fields with half the steps that Adam needs (``docs/benchmarks``). All hidden matrices have
-    one shape and are orthogonalised in one batch. Only ``nn.Module`` in which those are square is served.
+    All hidden matrices have one shape, so that they are orthogonalised in one batch. torch's own Muon works in
+    bfloat16, which most processors only emulate, and one matrix at a time.
     """
 
     def __init__(self, networks: nn.Module, lr: float, n_steps: int):
         parameters = list(networks.parameters())
-        self.hidden = [p for p in parameters if p.ndim == 2 and p.shape[0] == p.shape[1] and p.shape[0] > 1]
+        self.hidden: list[torch.Tensor] = [
+            p for p in parameters if p.ndim == 2 and p.shape[0] == p.shape[1] and p.shape[0] > 1
+        ]
         chosen = {id(p) for p in self.hidden}
         rest = [p for p in parameters if id(p) not in chosen]
         self.parameters, self.lr, self.n_steps, self.step_count = parameters, lr, n_steps, 0
@@ -42,7 +44,7 @@ class Muon:
         lr = self.lr * schedule(self.step_count / self.n_steps)
         self.step_count += 1
         if self.momentum is not None:
-            gradient = torch.stack([p.grad for p in self.hidden])
+            gradient = torch.stack([p.grad for p in self.hidden if p.grad is not None])
             self.momentum.lerp_(gradient, 1 - MOMENTUM)
             direction = orthogonalised(gradient.lerp_(self.momentum, MOMENTUM))
             torch._foreach_add_(self.hidden, list(direction.unbind(0)), alpha=-lr)
@@ -57,6 +59,13 @@ def schedule(progress: float) -> float:
     if progress < WARM_UP:
         return progress / WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def move_towards(average: nn.Module, networks: nn.Module, share: float) -> None:
+    """Move the weights of ``average`` by ``share`` of the way to those of ``networks``."""
+    kept: list[Tensor] = list(average.parameters())
+    new: list[Tensor] = list(networks.parameters())
+    torch._foreach_lerp_(kept, new, share)
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:

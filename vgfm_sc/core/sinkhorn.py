@@ -12,7 +12,7 @@ final eps Newton's method runs on the entries that carry mass, which passes over
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def solve(
     generator
         CPU generator, for the subsample and the thinning.
     """
-    limits = {"max_iter": max_iter, "max_entries": max_entries, "generator": generator}
+    limits: dict[str, Any] = {"max_iter": max_iter, "max_entries": max_entries, "generator": generator}
     pairs = _Pairs(x, y, a, b, block)
     return _solve_from(_start(pairs, eps, rho, limits), pairs, eps, rho, tol, **limits)
 

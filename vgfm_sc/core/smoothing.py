@@ -28,7 +28,7 @@ class Slopes(NamedTuple):
 
 def node_slopes(couplings: Sequence[Coupling], cells: Sequence[Tensor], times: Sequence[float]) -> list[Slopes]:
     """Slopes at the cells of every snapshot: means over the plans before and after."""
-    x = [c.double().cpu().numpy() for c in cells]
+    x = [c.cpu().double().numpy() for c in cells]
     leave: list[np.ndarray] = []  # velocity and growth in one array, shape (n, d + 1)
     arrive: list[np.ndarray] = []
     for k, coupling in enumerate(couplings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,7 +40,7 @@ def fitted_basis(result: dict[str, Any]) -> str:
 def start(ax: Axes | None) -> tuple[Figure, Axes]:
     """The axes given, or a new figure with one."""
     if ax is not None:
-        return ax.figure, ax
+        return cast(Figure, ax.figure), ax
     return plt.subplots(figsize=(5.5, 4.5), layout="constrained")
 
 

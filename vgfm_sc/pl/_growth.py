@@ -59,12 +59,15 @@ def growth(
     basis = _axes.fitted_basis(result) if basis is None else basis
     x = _axes.coordinates(adata, basis)
     rate = _anndata.read_growth(adata, key)
+    # a fit without any growth still needs a scale
+    largest = max(float(np.quantile(np.abs(rate), CLIP)), float(np.finfo(np.float32).tiny))
     fig, ax = _axes.start(ax_given := ax)
     drawn = ax.scatter(
-        *x.T,
+        x[:, 0],
+        x[:, 1],
         c=rate,
         cmap=cmap,
-        norm=CenteredNorm(0, halfrange=max(float(np.quantile(np.abs(rate), CLIP)), np.finfo(np.float32).tiny)),
+        norm=CenteredNorm(0, halfrange=largest),
         s=_axes.point_size(len(x)) if size is None else size,
         linewidths=0,
         rasterized=len(x) > _axes.RASTER_CELLS,

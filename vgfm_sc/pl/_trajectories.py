@@ -88,7 +88,8 @@ def trajectories(
         x = _axes.coordinates(adata, basis)
         time = _anndata.read_fitted(adata, key)[1].time
         ax.scatter(
-            *x.T,
+            x[:, 0],
+            x[:, 1],
             c=colormaps[cmap](norm(time)) if color == "time" else na_color,
             s=_axes.point_size(len(x)),
             alpha=0.25,
@@ -99,7 +100,7 @@ def trajectories(
     # one segment for each step of each trajectory, so that colour and width can change along it
     segments = np.stack([positions[:-1], positions[1:]], axis=2).reshape(-1, 2, 2)
     lines = LineCollection(
-        segments,
+        list(segments),
         array=shade.ravel(),
         cmap=cmap,
         norm=norm,
@@ -112,7 +113,14 @@ def trajectories(
     ends = {"start": (positions[0], mass[0], "white"), "end": (positions[-1], mass[-1], "black")}
     for name, (where, weight, face) in ends.items():
         ax.scatter(
-            *where.T, s=10 * weight, c=face, edgecolors="black", linewidths=0.5, label=name, zorder=3 + (name == "end")
+            where[:, 0],
+            where[:, 1],
+            s=10 * weight,
+            c=face,
+            edgecolors="black",
+            linewidths=0.5,
+            label=name,
+            zorder=3 + (name == "end"),
         )
     ax.autoscale_view()
     ax.legend(loc="best", frameon=False)

@@ -123,7 +123,7 @@ def fit(
     keys = _anndata.Keys.of(key_added, use_rep)
     stale = _anndata.check_free(adata, keys)
     chosen, place = _method(method), devices.choose(device)
-    numbers = {
+    numbers: dict[str, Any] = {
         "width": width,
         "depth": depth,
         "match_steps": match_steps,
@@ -204,7 +204,7 @@ def _method(method: str | methods.Method) -> methods.Method:
     return named[method]()
 
 
-def _check_numbers(numbers: Mapping[str, float], seed: int) -> None:
+def _check_numbers(numbers: Mapping[str, Any], seed: int) -> None:
     for name, value in {**numbers, "seed": seed}.items():
         whole = not name.endswith(("_lr", "_weight"))
         if isinstance(value, bool) or not isinstance(value, int | np.integer if whole else int | float | np.number):
