@@ -152,13 +152,12 @@ def check_free(adata: ad.AnnData, keys: Keys) -> list[tuple[str, str]]:
     earlier = adata.uns.get(keys.uns)
     if isinstance(earlier, Mapping) and earlier.get("package") == MARK:
         ours = set(Keys.of(keys.uns, str(earlier.get("params", {}).get("use_rep", keys.use_rep))).slots())
-    taken = [f"{slot}[{name!r}]" for slot, name in keys.slots() if name in getattr(adata, slot)]
-    foreign = [f"{slot}[{name!r}]" for slot, name in keys.slots() if (slot, name) not in ours]
-    both = [entry for entry in taken if entry in foreign]
-    if both:
-        msg = f"adata already holds {', '.join(both)}, not written by a fit. Choose another key_added."
+    wanted = set(keys.slots())
+    taken = sorted(f"{slot}[{name!r}]" for slot, name in wanted - ours if name in getattr(adata, slot))
+    if taken:
+        msg = f"adata already holds {', '.join(taken)}, not written by a fit. Choose another key_added."
         raise ValueError(msg)
-    return sorted(ours - set(keys.slots()))
+    return sorted(ours - wanted)
 
 
 def write(adata: ad.AnnData, entries: Mapping[tuple[str, str], Any], remove: Sequence[tuple[str, str]] = ()) -> None:

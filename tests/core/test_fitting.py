@@ -134,3 +134,15 @@ def test_halves_are_random_whatever_the_order_of_the_cells():
     assert drawn.whole == [True, False] and len(drawn.snapshots[0]) == 400
     distance = drawn.distance(1)(drawn.snapshots[0], torch.zeros(400), drawn.snapshots[1])
     assert float(distance) > 3
+
+
+def test_a_loss_that_is_not_finite_is_said_and_the_model_before_it_kept(monkeypatch):
+    data = fitting.Course([x.float() for x in course().snapshots], *course()[1:])
+    model = nets.seeded(2, 8, 2, 0)
+    before = fitting.score(model, data)
+    real = fitting.distribution_loss
+    monkeypatch.setattr(fitting, "distribution_loss", lambda *a, **k: real(*a, **k) * torch.nan)
+    with pytest.warns(RuntimeWarning, match="not finite at step 0.*Lower fit_lr"):
+        kept, history = fit(model, data, n_steps=5)
+    assert fitting.score(kept, data) == pytest.approx(before)
+    assert len(history["loss"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -88,7 +89,9 @@ def fit(
         loss = distribution_loss(networks, course.some(n_cells, generator), mass_weight=mass_weight)
         loss.backward()
         if not torch.isfinite(loss):
-            break  # the best so far stands; the history shows where it broke
+            msg = f"The fitting loss is not finite at step {k}; the best model before it is kept. Lower fit_lr."
+            warnings.warn(msg, RuntimeWarning, stacklevel=2)
+            break
         torch.nn.utils.clip_grad_norm_(networks.parameters(), GRADIENT_NORM)
         optimiser.step()
         with torch.no_grad():
