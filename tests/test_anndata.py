@@ -215,7 +215,9 @@ def test_missing_representation_lists_keys_and_hints_at_pca():
 
 def test_keys_end_as_the_representation_does():
     keys = _anndata.Keys.of("run2", "X_pca")
-    assert keys == ("run2", "X_pca", "run2_velocity_pca", "run2_growth", "run2_mass", "run2_coupling")
+    written = ("run2_velocity_pca", "run2_growth", "run2_mass", "run2_coupling")
+    assert keys == ("run2", "X_pca", *written, "run2_growth_sd", "run2_velocity_sd")
+    assert {name for _, name in keys.slots(n_models=2)} == {"run2", *written, "run2_growth_sd", "run2_velocity_sd"}
     assert _anndata.Keys.of("vgfm", "latent").velocity == "vgfm_velocity_latent"
 
 
@@ -243,15 +245,15 @@ def test_a_users_own_entry_is_not_overwritten(slot, name):
     value = {"uns": {"mine": 1}, "obs": 1.0, "obsm": X, "obsp": sparse.identity(4, format="csr")}[slot]
     getattr(adata, slot)[name] = value
     with pytest.raises(ValueError, match=f"{slot}\\['{name}'\\].*key_added"):
-        _anndata.check_free(adata, _anndata.Keys.of("vgfm", "X_r"))
-    _anndata.check_free(adata, _anndata.Keys.of("other", "X_r"))
+        _anndata.check_free(adata, _anndata.Keys.of("vgfm", "X_r"), n_models=1)
+    _anndata.check_free(adata, _anndata.Keys.of("other", "X_r"), n_models=1)
 
 
 def test_our_own_entries_may_be_overwritten():
     adata = cells([0, 0, 1, 1])
     adata.obs["vgfm_growth"] = 1.0
     adata.uns["vgfm"] = {"package": _anndata.MARK}
-    _anndata.check_free(adata, _anndata.Keys.of("vgfm", "X_r"))
+    _anndata.check_free(adata, _anndata.Keys.of("vgfm", "X_r"), n_models=1)
 
 
 @pytest.mark.parametrize("entry", [None, {"mine": 1}, "text"])

@@ -51,7 +51,7 @@ def test_docstring_names_every_parameter(function):
     doc = inspect.getdoc(function)
     assert doc, "no docstring"
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w+\n-{3,}|\Z)", doc, flags=re.M | re.S)
-    named = re.findall(r"^\w+(?:, \w+)*$", section[1], flags=re.M) if section else []
+    named = re.findall(r"^(?:\*\*)?(\w+(?:, \w+)*)$", section[1], flags=re.M) if section else []
     documented = {name for line in named for name in line.split(", ")}
     assert documented == set(inspect.signature(function).parameters)
 

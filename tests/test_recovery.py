@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from scipy.spatial.distance import cdist
 
 import vgfm_sc
+from vgfm_sc.core.metrics import wasserstein1
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +28,10 @@ def test_toggle_switch_growth_and_velocity():
     adata = vgfm_sc.datasets.toggle_switch(seed=3)
     result = score(adata, "X_genes")
     assert result["w1"] <= 0.030
-    assert result["rme"] <= 0.004
+    assert result["rme"] <= 0.001
     growth, truth = adata.obs["vgfm_growth"], adata.obs["true_growth"]
-    assert np.corrcoef(growth, truth)[0, 1] >= 0.97
-    assert np.polyfit(truth, growth, 1)[0] == pytest.approx(1, abs=0.15)
+    assert np.corrcoef(growth, truth)[0, 1] >= 0.975
+    assert np.polyfit(truth, growth, 1)[0] == pytest.approx(1, abs=0.12)
     # the active branch moves along its true direction while it moves; at rest a direction means nothing
     moving = ((adata.obs["branch"] == "active") & adata.obs["time"].between(1, 2)).to_numpy()
     assert mean_cosine(adata.obsm["vgfm_velocity_genes"][moving], adata.obsm["true_velocity"][moving]) > 0.9
@@ -49,7 +51,7 @@ def growth_by_type(adata):
 
 
 def test_branching_velocity_and_order_of_growth_at_uneven_times(branching):
-    assert branching.uns["score"]["rme"] <= 0.02
+    assert branching.uns["score"]["rme"] <= 0.001
     assert np.corrcoef(branching.obs["vgfm_growth"], branching.obs["true_growth"])[0, 1] > 0.7
     assert growth_by_type(branching)["fit"].idxmax() == "fate_a"
     velocity, truth = branching.obsm["vgfm_velocity_state"], branching.obsm["true_velocity"]
@@ -58,9 +60,6 @@ def test_branching_velocity_and_order_of_growth_at_uneven_times(branching):
     assert np.median(speed) == pytest.approx(1, abs=0.15)
 
 
-@pytest.mark.xfail(
-    reason="growth of branches that join smoothly is drawn together: see docs/benchmarks", raises=AssertionError
-)
 def test_branching_growth_of_each_type(branching):
     by_type = growth_by_type(branching)
     assert np.abs(by_type["fit"] - by_type["truth"]).max() < 0.2
@@ -77,20 +76,45 @@ def test_balanced_method_sees_no_growth_differences():
 def test_simulation_gene(shared_data):
     adata = table_data(shared_data / "simulation_gene.csv")
     result = score(adata, "X_data")
-    assert result["w1"] <= 0.030 and result["rme"] <= 0.004
+    assert result["w1"] <= 0.0195 and result["rme"] <= 0.001
     active = adata.obsm["X_data"][:, 1] ** 2
     truth = 8 * np.log1p(0.0625 * active / (1 + active))
-    assert np.corrcoef(adata.obs["vgfm_growth"], truth)[0, 1] >= 0.97
+    assert np.corrcoef(adata.obs["vgfm_growth"], truth)[0, 1] >= 0.98
 
 
 def test_dyngen(shared_data):
     result = score(table_data(shared_data / "dyngen.csv"), "X_data")
-    assert result["w1"] <= 0.30 and result["rme"] <= 0.03
+    assert result["w1"] <= 0.10 and result["rme"] <= 0.001
 
 
 def test_mouse_hematopoiesis(shared_data):
     result = score(table_data(shared_data / "mouse_hematopoiesis.csv"), "X_data")
-    assert result["w1"] <= 0.05 and result["rme"] <= 0.005
+    assert result["w1"] <= 0.036 and result["rme"] <= 0.001
+
+
+def test_gaussian_mixture_in_many_dimensions_keeps_masses_and_widths():
+    adata = vgfm_sc.datasets.gaussian_mixture(seed=0)
+    vgfm_sc.tl.fit(adata, "time", use_rep="X_gaussian", progress=False)
+    x = adata.obsm["X_gaussian"]
+    first, last = (x[(adata.obs["time"] == t).to_numpy()] for t in (0, 1))
+    positions, masses = vgfm_sc.get.model(adata).simulate(first, [0, 1], tol=1e-4)
+    found, mass = positions[-1], masses[-1]
+
+    centre = np.zeros((3, x.shape[1]))
+    centre[0, 0], centre[1, 0], centre[2, 1] = 1.0, -1.0, 2.5  # right, left, upper
+    component = cdist(found, centre).argmin(axis=1)
+    np.testing.assert_allclose(np.bincount(component, mass, minlength=3), [200, 200, 1000], rtol=0.05)
+    for k in range(3):
+        here, weight = found[component == k], mass[component == k]
+        variance = np.average((here - np.average(here, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+        assert variance.mean() == pytest.approx(0.005, rel=0.1)
+
+    upper = first[:, 1] > 1.25
+    side = np.where(np.arange(len(first)) % 2, 1.0, -1.0)  # which half leaves for which side is not told by position
+    moved = first.copy()
+    moved[~upper, 0] += side[~upper]
+    reached = wasserstein1(moved, last, np.where(upper, 10.0, 1.0))
+    assert wasserstein1(found, last, mass) <= 1.005 * reached
 
 
 def mean_cosine(a, b):

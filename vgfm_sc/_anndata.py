@@ -25,23 +25,33 @@ class Keys(NamedTuple):
     growth: str
     mass: str
     coupling: str
+    growth_sd: str
+    velocity_sd: str
 
     @classmethod
     def of(cls, key: str, use_rep: str) -> Keys:
         """The keys of ``key_added=key`` on the representation ``use_rep``."""
         return cls(
-            key, use_rep, f"{key}_velocity_{basis_name(use_rep)}", f"{key}_growth", f"{key}_mass", f"{key}_coupling"
+            key,
+            use_rep,
+            f"{key}_velocity_{basis_name(use_rep)}",
+            f"{key}_growth",
+            f"{key}_mass",
+            f"{key}_coupling",
+            f"{key}_growth_sd",
+            f"{key}_velocity_sd",
         )
 
-    def slots(self) -> list[tuple[str, str]]:
-        """``(slot, name)`` of each."""
-        return [
+    def slots(self, n_models: int) -> list[tuple[str, str]]:
+        """``(slot, name)`` of what a fit of so many models writes."""
+        single = [
             ("uns", self.uns),
             ("obsm", self.velocity),
             ("obs", self.growth),
             ("obs", self.mass),
             ("obsp", self.coupling),
         ]
+        return single if n_models == 1 else [*single, ("obs", self.growth_sd), ("obs", self.velocity_sd)]
 
 
 class Snapshots(NamedTuple):
@@ -146,13 +156,15 @@ def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
     return dict(result)
 
 
-def check_free(adata: ad.AnnData, keys: Keys) -> list[tuple[str, str]]:
+def check_free(adata: ad.AnnData, keys: Keys, n_models: int) -> list[tuple[str, str]]:
     """Refuse to overwrite entries that are not ours; the entries of an earlier fit that the new one leaves behind."""
     ours: set[tuple[str, str]] = set()
     earlier = adata.uns.get(keys.uns)
     if isinstance(earlier, Mapping) and earlier.get("package") == MARK:
-        ours = set(Keys.of(keys.uns, str(earlier.get("params", {}).get("use_rep", keys.use_rep))).slots())
-    wanted = set(keys.slots())
+        params = earlier.get("params", {})
+        theirs = Keys.of(keys.uns, str(params.get("use_rep", keys.use_rep)))
+        ours = set(theirs.slots(int(params.get("n_models", 1))))
+    wanted = set(keys.slots(n_models))
     taken = sorted(f"{slot}[{name!r}]" for slot, name in wanted - ours if name in getattr(adata, slot))
     if taken:
         msg = f"adata already holds {', '.join(taken)}, not written by a fit. Choose another key_added."

@@ -38,12 +38,12 @@ def model(adata: AnnData, key: str = "vgfm") -> Model:
     from vgfm_sc.core.scaling import Scaling
 
     result = _anndata.read_result(adata, key)
-    scaling = Scaling(
-        np.asarray(result["scaling"]["centre"], dtype=float),
-        *(float(result["scaling"][name]) for name in ("length", "time_middle", "time_unit")),
-    )
-    params = result["params"]
-    networks = state.networks(result["weights"], len(scaling.centre), int(params["width"]), int(params["depth"]))
+    stored = result["scaling"]
+    length, middle, unit = (float(stored[name]) for name in ("length", "time_middle", "time_unit"))
+    axes = np.asarray(stored["axes"], dtype=float) if "axes" in stored else None
+    scaling = Scaling(np.asarray(stored["centre"], dtype=float), length, middle, unit, axes)
+    width, depth = (int(result["params"][name]) for name in ("width", "depth"))
+    networks = state.networks(result["weights"], scaling.n_axes, width, depth, len(result["time_points"]))
     return Model(networks, scaling)
 
 

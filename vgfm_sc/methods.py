@@ -30,7 +30,8 @@ class Method:
     path
         Function ``(x0, x1, log_growth, s) -> PathPoint`` on pairs, ``s`` in [0, 1]: see `vgfm_sc.core.path`.
     noise
-        Standard deviation of Gaussian noise on the path, as a share of the data's spread.
+        Standard deviation of Gaussian noise on the path, per axis, as a share of the distance between a cell and its
+        nearest neighbour per axis (median over a snapshot).
     smooth
         Bend the paths so that velocity and growth are continuous across time points; ends and marginals stay.
     name
@@ -50,40 +51,41 @@ class Method:
 def vgfm(
     *,
     eps: float = 0.002,
-    rho: float = 2.0,
-    prior_rho: float | None = 0.1,
-    noise: float = 0.02,
+    rho: float = 0.5,
+    drift_rho: float | None = 0.2,
+    noise: float = 0.5,
     smooth: bool = True,
 ) -> Method:
     """Joint velocity-growth flow matching (:cite:p:`Wang25`): semi-relaxed coupling, straight path, constant growth.
 
-    Two additions, each of which can be turned off: a growth prior, and paths joined smoothly. ``vgfm(prior_rho=None,
-    smooth=False)`` couples and joins as published.
+    Two additions, each of which can be turned off: cells are coupled from where they drift to, and paths are joined
+    smoothly. ``vgfm(drift_rho=None, smooth=False)`` couples and joins as published.
 
     Parameters
     ----------
     eps
         Entropic penalty, as a share of the mean squared distance between two independent cells of the data.
     rho
-        Penalty on growth that differs from the expected, in the same unit. Large: all cells grow as expected; small:
-        mass appears wherever it is needed instead of moving there.
-    prior_rho
-        Expected growth is found with this smaller penalty and smoothed over neighbouring cells, see
-        `vgfm_sc.core.prior`; `None` expects all cells to grow alike.
+        Penalty on unequal growth, in the same unit. Large: all cells grow alike; small: mass appears wherever it is
+        needed instead of moving there.
+    drift_rho
+        The penalty in a first plan that says how cells drift; the plan proper couples them from there, see
+        `vgfm_sc.core.drift`. `None` couples cells from where they stand.
     noise
-        Standard deviation of Gaussian noise on the path, as a share of the data's spread.
+        Standard deviation of Gaussian noise on the path, per axis, as a share of the distance between a cell and its
+        nearest neighbour per axis (median over a snapshot).
     smooth
         Bend the straight paths so that velocity and growth are continuous across time points, see
         `vgfm_sc.core.smoothing`.
     """
-    coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho, prior_rho=prior_rho)
+    coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho, drift_rho=drift_rho)
     settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth}
-    if prior_rho is not None:
-        settings["prior_rho"] = prior_rho
+    if drift_rho is not None:
+        settings["drift_rho"] = drift_rho
     return Method(coupling, noise=noise, smooth=smooth, name="vgfm", settings=settings)
 
 
-def otcfm(*, eps: float = 0.002, noise: float = 0.02) -> Method:
+def otcfm(*, eps: float = 0.002, noise: float = 0.5) -> Method:
     """Optimal-transport conditional flow matching (:cite:p:`Tong24`): balanced coupling, growth alike for all cells.
 
     Parameters

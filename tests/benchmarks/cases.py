@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy.cluster.vq import kmeans2, vq
 
 import vgfm_sc
 
@@ -15,27 +18,35 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 class Case(NamedTuple):
-    """``growth``: true growth rate of each cell, or `None`."""
+    """``growth``: true growth rate of each cell, or `None`.
+
+    ``truth``: what the true dynamics make of the first snapshot at the end: positions, masses, and the centres of the
+    components there; or `None`. ``n_branches``: clusters whose masses are compared where growth is not known.
+    """
 
     adata: AnnData
     time_key: str
     use_rep: str
     growth: np.ndarray | None = None
+    truth: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    n_branches: int = 0
 
 
-def table(name: str) -> AnnData:
-    """A csv of ``SHARED`` as AnnData; ``samples`` is the time, the other columns the representation."""
+def table(name: str, n_branches: int = 0, seed: int = 0) -> Case:
+    """A csv of ``SHARED``; ``samples`` is the time, the other columns the representation. ``seed`` changes nothing."""
+    del seed
     frame = pd.read_csv(SHARED / f"{name}.csv")
     x = frame.drop(columns="samples").to_numpy()
     obs = pd.DataFrame({"time": frame["samples"].to_numpy()}, index=frame.index.astype(str))
-    return AnnData(np.zeros((len(frame), 1), np.float32), obs=obs, obsm={"X_data": x})
+    adata = AnnData(np.zeros((len(frame), 1), np.float32), obs=obs, obsm={"X_data": x})
+    return Case(adata, "time", "X_data", n_branches=n_branches)
 
 
-def gene() -> Case:
+def gene(seed: int = 0) -> Case:
     """The published draw of the toggle switch."""
-    adata = table("simulation_gene")
-    active = adata.obsm["X_data"][:, 1] ** 2
-    return Case(adata, "time", "X_data", 8 * np.log1p(0.0625 * active / (1 + active)))
+    case = table("simulation_gene", seed=seed)
+    active = case.adata.obsm["X_data"][:, 1] ** 2
+    return case._replace(growth=8 * np.log1p(0.0625 * active / (1 + active)))
 
 
 def toggle(seed: int = 0) -> Case:
@@ -47,7 +58,15 @@ def toggle(seed: int = 0) -> Case:
 def gaussian(seed: int = 0) -> Case:
     """Gaussian mixture in 1,000 dimensions."""
     adata = vgfm_sc.datasets.gaussian_mixture(seed=seed)
-    return Case(adata, "time", "X_gaussian", adata.obs["true_growth"].to_numpy())
+    x = adata.obsm["X_gaussian"][adata.obs["time"].to_numpy() == 0]
+    centres = np.zeros((3, x.shape[1]))
+    centres[0, 0], centres[1, 0], centres[2, 1] = 1.0, -1.0, 2.5
+    upper = x[:, 1] > 1.25
+    side = np.where(np.arange(len(x)) % 2, 1.0, -1.0)  # which half goes where is not told by position
+    moved = x.copy()
+    moved[~upper, 0] += side[~upper]
+    truth = moved, np.where(upper, 10.0, 1.0), centres
+    return Case(adata, "time", "X_gaussian", adata.obs["true_growth"].to_numpy(), truth)
 
 
 def branching(seed: int = 0) -> Case:
@@ -56,11 +75,20 @@ def branching(seed: int = 0) -> Case:
     return Case(adata, "time", "X_state", adata.obs["true_growth"].to_numpy())
 
 
+def branches(case: Case) -> Callable[[np.ndarray], np.ndarray]:
+    """The number of the branch of each position: the nearest of the centres of k-means on the last snapshot."""
+    time = case.adata.obs[case.time_key].to_numpy()
+    last = case.adata.obsm[case.use_rep][time == time.max()]
+    centres, _ = kmeans2(last, case.n_branches, minit="++", rng=np.random.default_rng(0))
+    return lambda x: vq(x, centres)[0]
+
+
 CASES = {
     "gene": gene,
-    "dyngen": lambda: Case(table("dyngen"), "time", "X_data"),
-    "mouse": lambda: Case(table("mouse_hematopoiesis"), "time", "X_data"),
+    "dyngen": partial(table, "dyngen", 3),
+    "mouse": partial(table, "mouse_hematopoiesis", 4),
     "toggle": toggle,
     "branching": branching,
     "gaussian": gaussian,
 }
+"""Functions of a seed, which draws the data where they are simulated."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ def run(function, **numbers):
 
 
 def test_semi_relaxed_meets_the_target_and_lets_the_source_grow():
-    solved = run(coupling.semi_relaxed, eps=0.01, rho=0.5, prior_rho=None)
+    solved = run(coupling.semi_relaxed, eps=0.01, rho=0.5, drift_rho=None)
     np.testing.assert_allclose(solved.plan.sum(axis=0), 1, rtol=1e-5)
     assert solved.row_mass.sum() == pytest.approx(80, rel=1e-5)
     assert solved.row_mass.std() > 0.01
@@ -33,7 +35,7 @@ def test_balanced_grows_all_cells_alike():
 
 def test_growth_tends_to_uniform_as_rho_grows():
     spread = [
-        run(coupling.semi_relaxed, eps=0.01, rho=rho, prior_rho=None).row_mass.std() for rho in (0.1, 1.0, 10.0, 100.0)
+        run(coupling.semi_relaxed, eps=0.01, rho=rho, drift_rho=None).row_mass.std() for rho in (0.1, 1.0, 10.0, 100.0)
     ]
     assert spread == sorted(spread, reverse=True)
     assert spread[-1] < 0.05 * spread[0]
@@ -42,7 +44,7 @@ def test_growth_tends_to_uniform_as_rho_grows():
 def test_row_mass_is_per_unit_of_mass_held():
     x, y = snapshots()
     mass = torch.linspace(0.5, 2, 50)
-    solved = coupling.semi_relaxed(x, y, mass, torch.ones(80), torch.Generator(), eps=0.01, rho=1.0, prior_rho=None)
+    solved = coupling.semi_relaxed(x, y, mass, torch.ones(80), torch.Generator(), eps=0.01, rho=1.0, drift_rho=None)
     np.testing.assert_allclose(solved.row_mass * mass.numpy(), solved.plan.sum(axis=1), rtol=1e-6)
 
 
@@ -63,23 +65,48 @@ def test_plans_that_cannot_be_used_are_refused(plan, words):
         coupling.as_coupling(plan, np.ones(4), 5)
 
 
-def test_prior_finds_growth_that_a_large_rho_alone_hides():
-    """Two clusters that stay; one doubles, one halves. Crossing is dear, yet cheaper than leaving uniform growth."""
+def test_drift_finds_growth_that_cells_where_they_stand_hide():
+    """One branch moves on by its own length and does not multiply; beside it another stays and doubles."""
     rng = np.random.default_rng(0)
-    near, far = rng.normal(0, 0.2, (60, 2)), rng.normal(0, 0.2, (60, 2)) + [2.0, 0]
-    later = np.concatenate([rng.normal(0, 0.2, (120, 2)), rng.normal(0, 0.2, (30, 2)) + [2.0, 0]])
-    x0, x1 = (torch.as_tensor(x, dtype=torch.float32) for x in (np.concatenate([near, far]), later))
 
-    def growth(prior_rho):
-        masses = torch.ones(120), torch.ones(150)
+    def strip(n, start, y):
+        return np.column_stack([rng.uniform(start, start + 2, n), rng.normal(y, 0.1, n)])
+
+    x0 = np.concatenate([strip(100, 0, 0), strip(100, 0, 3)])
+    x1 = np.concatenate([strip(100, 2, 0), strip(200, 0, 3)])
+    cells = np.concatenate([x0, x1])
+    length = np.sqrt(cells.var(axis=0).mean())
+    x0, x1 = (torch.as_tensor((x - cells.mean(axis=0)) / length, dtype=torch.float32) for x in (x0, x1))
+    moving, staying = slice(0, 100), slice(100, 200)
+    truth = np.log(np.repeat([1.0, 2.0], 100))
+
+    def growth(drift_rho):
+        masses = torch.ones(200), torch.ones(300)
         solved = coupling.semi_relaxed(
-            x0, x1, *masses, torch.Generator().manual_seed(0), eps=0.005, rho=2.0, prior_rho=prior_rho
+            x0, x1, *masses, torch.Generator().manual_seed(0), eps=0.002, rho=0.5, drift_rho=drift_rho
         )
         np.testing.assert_allclose(solved.plan.sum(axis=0), 1, rtol=1e-5)
-        return solved.row_mass[:60].mean(), solved.row_mass[60:].mean()
+        return np.log(solved.row_mass)
 
-    assert growth(0.1) == pytest.approx((2.0, 0.5), abs=0.05)
-    assert growth(None)[1] > 0.8
+    standing, drifting = growth(None), growth(0.2)
+    assert standing[moving].std() > 0.5  # the front seems to multiply and the back to die
+    assert drifting[moving].std() < 0.3 * standing[moving].std()
+    assert drifting[staying].std() < standing[staying].std()
+    assert np.abs(drifting - truth).mean() < 0.3 * np.abs(standing - truth).mean()
+    assert (drifting[moving].mean(), drifting[staying].mean()) == pytest.approx((0, np.log(2)), abs=0.05)
+
+
+def test_drift_says_how_both_plans_were_solved(monkeypatch):
+    solved = iter([(False, 7, 0.3), (True, 5, 1e-5)])
+    real = coupling._solved
+
+    def told(*args, **numbers):
+        converged, n_iter, error = next(solved)
+        return replace(real(*args, **numbers), converged=converged, n_iter=n_iter, marginal_error=error)
+
+    monkeypatch.setattr(coupling, "_solved", told)
+    both = run(coupling.semi_relaxed, eps=0.01, rho=0.5, drift_rho=0.2)
+    assert (both.converged, both.n_iter, both.marginal_error) == (False, 12, 0.3)
 
 
 def test_plans_of_a_user_are_checked_and_never_changed():

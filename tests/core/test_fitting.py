@@ -12,8 +12,13 @@ def course(n=25, d=2, seed=0):
     return fitting.Course(snapshots, [-1.0, 0.2, 1.0], [1.0, 1.2, 1.4], [True] * 3)
 
 
+def single():
+    """`course` in single precision."""
+    return fitting.Course([x.float() for x in course().snapshots], *course()[1:])
+
+
 def networks(seed=0):
-    return nets.seeded(2, 8, 2, seed).double()
+    return nets.seeded(2, 8, 2, 3, seed).double()
 
 
 @pytest.mark.parametrize("part", ["velocity", "growth"])
@@ -58,14 +63,16 @@ def test_transport_is_the_exact_distance():
     assert float(fitting.transport(y, torch.zeros(20, dtype=torch.float64), y)) == pytest.approx(0, abs=1e-9)
 
 
-def fit(model, data, **changed):
-    numbers = {"n_steps": 20, "n_cells": 50, "lr": 0.01, "mass_weight": 5.0} | changed
-    return fitting.fit(model, data, **numbers, generator=torch.Generator().manual_seed(0), on_step=lambda: None)
+def fit(model, data, held_out=None, **changed):
+    numbers = {"n_steps": 20, "n_cells": 50, "lr": 0.01, "mass_weight": 5.0, "patience": None} | changed
+    return fitting.fit(
+        model, data, held_out, **numbers, generator=torch.Generator().manual_seed(0), on_step=lambda: None
+    )
 
 
 def test_fitting_lowers_the_score_of_an_untrained_model():
-    data = fitting.Course([x.float() for x in course().snapshots], *course()[1:])
-    model = nets.seeded(2, 16, 2, 0)
+    data = single()
+    model = nets.seeded(2, 16, 2, 3, 0)
     before = fitting.score(model, data)
     best, history = fit(model, data, n_steps=40, lr=0.1)
     assert fitting.score(best, data) < 0.7 * before
@@ -73,8 +80,8 @@ def test_fitting_lowers_the_score_of_an_untrained_model():
 
 
 def test_a_careless_rate_never_returns_a_worse_model():
-    data = fitting.Course([x.float() for x in course().snapshots], *course()[1:])
-    good, _ = fit(nets.seeded(2, 16, 2, 0), data, n_steps=40, lr=0.1)
+    data = single()
+    good, _ = fit(nets.seeded(2, 16, 2, 3, 0), data, n_steps=40, lr=0.1)
     before = fitting.score(good, data)
     spoiled, history = fit(good, data, lr=1.5)
     assert history["score"][1:].max() > before  # steps did harm
@@ -88,7 +95,7 @@ def test_cost_of_a_step_does_not_grow_with_the_data(monkeypatch):
     g = torch.Generator().manual_seed(0)
     data = fitting.Course([torch.randn(3000, 2, generator=g) for _ in range(2)], [-0.5, 0.5], [1.0, 1.0], [True, True])
     monkeypatch.setattr(fitting, "CHECK_CELLS", 100)
-    fit(nets.seeded(2, 8, 2, 0), data, n_steps=2, n_cells=64)
+    fit(nets.seeded(2, 8, 2, 3, 0), data, n_steps=2, n_cells=64)
     assert set(seen) == {(50, 50), (32, 32)}
 
 
@@ -137,8 +144,8 @@ def test_halves_are_random_whatever_the_order_of_the_cells():
 
 
 def test_a_loss_that_is_not_finite_is_said_and_the_model_before_it_kept(monkeypatch):
-    data = fitting.Course([x.float() for x in course().snapshots], *course()[1:])
-    model = nets.seeded(2, 8, 2, 0)
+    data = single()
+    model = nets.seeded(2, 8, 2, 3, 0)
     before = fitting.score(model, data)
     real = fitting.distribution_loss
     monkeypatch.setattr(fitting, "distribution_loss", lambda *a, **k: real(*a, **k) * torch.nan)
@@ -146,3 +153,52 @@ def test_a_loss_that_is_not_finite_is_said_and_the_model_before_it_kept(monkeypa
         kept, history = fit(model, data, n_steps=5)
     assert fitting.score(kept, data) == pytest.approx(before)
     assert len(history["loss"]) == 0
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(1, 10), (10, 10), (15, 15), (20, 20), (None, 35)])
+def test_fitting_ends_when_the_score_has_not_improved_for_so_long(monkeypatch, patience, steps):
+    """Never before the first check, after 10 steps."""
+    monkeypatch.setattr(fitting, "score", lambda *args: 1.0)
+    model = nets.seeded(2, 8, 2, 3, 0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    kept, history = fit(model, single(), n_steps=35, patience=patience)
+    assert len(history["loss"]) == steps
+    checks = [0, 10, 20, 30, 35] if patience is None else list(range(0, steps + 1, 10))
+    assert history["check_step"].tolist() == checks and len(history["score"]) == len(checks)
+    for name, value in kept.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_fitting_by_patience_is_what_fitting_for_so_many_steps_begins_with(monkeypatch):
+    monkeypatch.setattr(fitting, "score", lambda *args: 1.0)
+    losses = [
+        fit(nets.seeded(2, 8, 2, 3, 0), single(), n_steps=25, patience=patience)[1]["loss"] for patience in (10, None)
+    ]
+    np.testing.assert_array_equal(losses[0], losses[1][:10])
+
+
+def test_patience_counts_from_the_last_improvement(monkeypatch):
+    scores = iter([1.0, 0.9, 0.8, 0.85, 0.85, 0.85, 0.85])
+    monkeypatch.setattr(fitting, "score", lambda *args: next(scores))
+    _, history = fit(nets.seeded(2, 8, 2, 3, 0), single(), n_steps=100, patience=20)
+    assert len(history["loss"]) == 40
+
+
+def test_held_out_cells_are_what_the_model_is_judged_on(monkeypatch):
+    judged, real = [], fitting.score
+    monkeypatch.setattr(fitting, "score", lambda model, on: judged.append(on) or real(model, on))
+    data = single()
+    held_out = data._replace(snapshots=[x + 5 for x in data.snapshots], whole=[False] * 3)
+    fit(nets.seeded(2, 8, 2, 3, 0), data, held_out, n_steps=10)
+    assert judged
+    for course_ in judged:
+        for x in course_.snapshots:
+            assert x.mean() > 4
+
+
+def test_the_score_is_of_normalised_masses():
+    """Total mass is made right after fitting, so it must not decide which model is kept."""
+    data, model = single(), nets.seeded(2, 8, 2, 3, 0)
+    before = fitting.score(model, data)
+    model.rates += 0.7
+    assert fitting.score(model, data) == pytest.approx(before, rel=1e-4)

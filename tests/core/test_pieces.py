@@ -1,4 +1,4 @@
-"""Metrics, scaling, networks, optimiser, stored weights, devices, model."""
+"""Metrics, networks, optimiser, stored weights, devices, model."""
 
 import numpy as np
 import pytest
@@ -26,30 +26,53 @@ def test_relative_mass_error():
     assert metrics.relative_mass_error(90.0, 100.0) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("size", [1e-8, 1.0, 1e8, 1e200])
-def test_scaling_is_unitless_and_goes_back(size):
-    x = size * (np.random.default_rng(0).standard_normal((100, 3)) * [1, 2, 3] + 5)
-    scaling = Scaling.of(x, np.array([10.0, 10.5, 12.0]))
-    unitless = scaling.to_unitless(x)
-    assert unitless.var(axis=0).mean() == pytest.approx(1)
-    np.testing.assert_allclose(unitless.mean(axis=0), 0, atol=1e-9)
-    np.testing.assert_allclose(scaling.from_unitless(unitless), x)
-    np.testing.assert_allclose(scaling.to_unitless_time(np.array([10.0, 10.5, 12.0])), [-1, -0.5, 1])
+def test_displacement_interpolation_of_a_translation_is_the_translation():
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    found, weight = metrics.displacement_interpolation(x, x[::-1] + [3.0, 0, 4.0], 0.3)
+    assert weight.sum() == pytest.approx(1)
+    assert metrics.wasserstein1(found, x + [0.9, 0, 1.2], weight) == pytest.approx(0, abs=1e-6)
 
 
 def test_networks_are_seeded_and_leave_the_global_generator_alone():
     before = torch.random.get_rng_state()
-    first, again, other = (nets.seeded(3, 8, 2, seed) for seed in (0, 0, 1))
+    first, again, other = (nets.seeded(3, 8, 2, 4, seed) for seed in (0, 0, 1))
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(first.velocity[0].weight, again.velocity[0].weight)
     assert not torch.equal(first.velocity[0].weight, other.velocity[0].weight)
 
 
 def test_networks_take_one_time_or_many():
-    model, x = nets.seeded(3, 8, 2, 0), torch.randn(5, 3)
+    model, x = nets.seeded(3, 8, 2, 4, 0), torch.randn(5, 3)
     v, g = model(0.3, x)
     assert v.shape == (5, 3) and g.shape == (5,)
-    torch.testing.assert_close(model(torch.full((5,), 0.3), x)[0], v)
+    model.rates.copy_(torch.tensor([1.0, 2.0, -1.0, 0.5]))
+    for t in (-1.0, 0.0, 0.3, 1.0, 2.9, 4.0):
+        for one, many in zip(model(t, x), model(torch.full((5,), t), x), strict=True):
+            torch.testing.assert_close(one, many)
+
+
+def test_growth_is_a_smaller_network_than_velocity():
+    model = nets.seeded(3, 8, 3, 2, 0)
+    shapes = [[tuple(p.shape) for p in part.parameters() if p.ndim == 2] for part in (model.velocity, model.growth)]
+    assert shapes == [[(8, 4), (8, 8), (8, 8), (3, 8)], [(4, 4), (4, 4), (1, 4)]]
+    assert nets.seeded(3, 1, 1, 2, 0)(0.0, torch.zeros(2, 3))[1].shape == (2,)
+
+
+def test_outside_the_box_the_answer_is_that_of_its_nearest_point():
+    g = torch.Generator().manual_seed(0)
+    model, x = nets.seeded(3, 16, 2, 2, 0), torch.randn(50, 3, generator=g)
+    free = nets.seeded(3, 16, 2, 2, 0)
+    model.keep_to(x)
+    low, high = x.amin(0), x.amax(0)
+    torch.testing.assert_close(model.low, low - nets.MARGIN * (high - low))
+    torch.testing.assert_close(model.high, high + nets.MARGIN * (high - low))
+    for far in (10 * x, x + torch.tensor([100.0, 0.0, 0.0])):
+        nearest = torch.minimum(torch.maximum(far, model.low), model.high)
+        assert not torch.equal(nearest, far)
+        for found, wanted, loose in zip(model(0.2, far), free(0.2, nearest), free(0.2, far), strict=True):
+            assert torch.equal(found, wanted) and not torch.allclose(found, loose)
+    for found, wanted in zip(model(0.2, x), free(0.2, x), strict=True):  # within it nothing changes
+        assert torch.equal(found, wanted)
 
 
 def test_orthogonalised_matrices_keep_their_singular_vectors():
@@ -58,6 +81,24 @@ def test_orthogonalised_matrices_keep_their_singular_vectors():
     values = (u.mT @ optim.orthogonalised(matrices) @ vh.mT).diagonal(dim1=1, dim2=2)
     large = torch.linalg.svdvals(matrices) > 0.1 * torch.linalg.svdvals(matrices)[:, :1]
     assert ((values > 0.6) & (values < 1.3))[large].all()
+
+
+def test_matrices_of_every_shape_are_stepped_as_if_alone():
+    """Hidden matrices are orthogonalised in batches of one shape; each network moves as it would by itself."""
+
+    def moved(networks):
+        optimiser = optim.Muon(networks, 0.1, 10)
+        for k in range(3):
+            for p in networks.parameters():
+                p.grad = torch.linspace(0, 9 + k, p.numel()).reshape(p.shape).sin()
+            optimiser.step()
+        return networks
+
+    both = moved(nets.seeded(3, 8, 3, 2, 0))
+    for part in ("velocity", "growth"):
+        alone = moved(getattr(nets.seeded(3, 8, 3, 2, 0), part))
+        for found, wanted in zip(getattr(both, part).parameters(), alone.parameters(), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_optimiser_solves_a_regression_and_its_rate_ends_at_zero():
@@ -75,16 +116,19 @@ def test_optimiser_solves_a_regression_and_its_rate_ends_at_zero():
 
 
 def test_weights_go_to_arrays_and_back():
-    model = nets.seeded(3, 8, 2, 0)
+    model = nets.seeded(3, 8, 2, 4, 0)
+    model.keep_to(torch.randn(9, 3))
+    model.rates += 0.3
     stored = state.weights(model)
     assert all(isinstance(value, np.ndarray) for value in stored.values())
-    again, x = state.networks(stored, 3, 8, 2), torch.randn(4, 3)
-    torch.testing.assert_close(again(0.1, x)[0], model(0.1, x)[0])
+    again, x = state.networks(stored, 3, 8, 2, 4), 3 * torch.randn(4, 3)
+    for found, wanted in zip(again(0.1, x), model(0.1, x), strict=True):
+        torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("change", ["drop", "shape", "extra"])
 def test_weights_that_do_not_fit_are_refused(change):
-    stored = dict(state.weights(nets.seeded(3, 8, 2, 0)))
+    stored = dict(state.weights(nets.seeded(3, 8, 2, 4, 0)))
     if change == "drop":
         del stored["growth.0.bias"]
     elif change == "shape":
@@ -92,7 +136,7 @@ def test_weights_that_do_not_fit_are_refused(change):
     else:
         stored["more"] = np.zeros(1)
     with pytest.raises(ValueError, match="Stored weights do not fit"):
-        state.networks(stored, 3, 8, 2)
+        state.networks(stored, 3, 8, 2, 4)
 
 
 def test_devices():
@@ -107,7 +151,7 @@ def test_devices():
 
 
 def test_model_answers_in_the_users_units():
-    networks = nets.seeded(2, 8, 2, 0)
+    networks = nets.seeded(2, 8, 2, 4, 0)
     scaling = Scaling(np.array([100.0, -50.0]), 20.0, 7.0, 2.0)
     x = np.random.default_rng(0).standard_normal((6, 2)) * 20 + scaling.centre
     v, g = Model(networks, scaling)(9.0, x)
@@ -120,7 +164,7 @@ def test_model_answers_in_the_users_units():
 
 def test_model_simulates_what_it_says(monkeypatch):
     """The slope of a short simulation is the velocity; chunks change nothing."""
-    networks = nets.seeded(2, 8, 2, 0)
+    networks = nets.seeded(2, 8, 2, 4, 0)
     model = Model(networks, Scaling(np.array([100.0, -50.0]), 20.0, 7.0, 2.0))
     x = np.random.default_rng(0).standard_normal((7, 2)) * 20 + [100, -50]
     v, g = model(7.0, x)

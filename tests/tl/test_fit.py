@@ -11,6 +11,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 import vgfm_sc
 from vgfm_sc import get, tl
+from vgfm_sc.core import fitting
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.path import PathPoint
 from vgfm_sc.methods import Method, vgfm
@@ -127,6 +128,72 @@ def test_a_second_fit_replaces_the_first(fitted, small):
     assert not np.array_equal(adata.obs["vgfm_growth"], fitted.obs["vgfm_growth"])
 
 
+# totals, and cells held out
+
+
+@pytest.mark.parametrize("method", ["vgfm", "otcfm"])
+def test_simulated_totals_are_those_observed(unfitted, small, method):
+    adata = tl.fit(unfitted, "time", copy=True, method=method, **{**small, "match_steps": 10, "fit_steps": 0})
+    tl.simulate(adata, n_cells=None, times=[1.0, 2.0, 3.0, 4.0], tol=1e-5)
+    counts = adata.obs["time"].value_counts().sort_index().to_numpy()
+    np.testing.assert_allclose(adata.uns["vgfm"]["trajectories"]["mass"].sum(axis=1), counts, rtol=1e-4)
+
+
+def test_patience_of_none_is_not_stored_and_fits_all_steps(unfitted, small):
+    adata = tl.fit(unfitted, "time", copy=True, patience=None, **{**small, "match_steps": 2})
+    assert "patience" not in adata.uns["vgfm"]["params"]
+    only_storable(adata.uns["vgfm"])
+    assert tl.fit(unfitted, "time", copy=True, **{**small, "match_steps": 2}).uns["vgfm"]["params"]["patience"] == 50
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_cells_held_out_are_judged_on_and_not_learned_from(unfitted, small, monkeypatch, share):
+    trained_on, judged_on, real = [], [], fitting.fit
+
+    def coupling(x0, x1, mass0, mass1, generator):
+        trained_on.append(x0)
+        return vgfm().coupling(x0, x1, mass0, mass1, generator)
+
+    def fit(networks, course, held_out, **numbers):
+        judged_on.extend(held_out.snapshots)
+        for cells, seen in zip(course.snapshots[:-1], trained_on, strict=True):
+            assert torch.equal(cells, seen)
+        return real(networks, course, held_out, **numbers)
+
+    monkeypatch.setattr(fitting, "fit", fit)
+    method = Method(coupling, smooth=True)
+    adata = tl.fit(unfitted, "time", copy=True, method=method, validation=share, **{**small, "match_steps": 5})
+    time, mass = adata.obs["time"].to_numpy(), adata.obs["vgfm_mass"].to_numpy()
+    rows = np.diff(adata.obsp["vgfm_coupling"].indptr)
+    columns = np.diff(adata.obsp["vgfm_coupling"].tocsc().indptr)
+    scaling = get.model(adata).scaling
+    for k in range(5):
+        here = time == k
+        n = round(share * here.sum())
+        assert len(judged_on[k]) == n
+        if k < 4:
+            out = here & np.isnan(mass)
+            assert out.sum() == n and len(trained_on[k]) == here.sum() - n
+            unitless = scaling.to_unitless(adata.obsm["X_genes"][out])
+            np.testing.assert_allclose(judged_on[k], unitless, rtol=1e-5, atol=1e-5)
+            assert (rows[out] == 0).all() and (rows[here & ~out] > 0).all()
+        if k > 0:
+            assert (columns[here] == 0).sum() == n
+            if k < 4:
+                assert (columns[out] == 0).all()
+    assert np.isfinite(adata.obs["vgfm_growth"]).all() and np.isfinite(adata.obsm["vgfm_velocity_genes"]).all()
+    assert adata.uns["vgfm"]["params"]["validation"] == share
+
+
+def test_no_validation_is_the_default_and_a_seed_decides_who_is_held_out(unfitted, small):
+    settings = {**small, "match_steps": 2, "fit_steps": 0}
+    one, again, other = (
+        tl.fit(unfitted, "time", copy=True, validation=0.2, seed=seed, **settings).obs["vgfm_mass"].isna()
+        for seed in (0, 0, 1)
+    )
+    assert one.equals(again) and not one.equals(other)
+
+
 # reproducibility
 
 
@@ -238,16 +305,16 @@ def test_the_numbers_of_a_users_own_method_arrive(two_snapshots, small):
         seen.update(x0=x0, x1=x1, mass0=mass0, mass1=mass1, generator=generator)
         return independent(x0, x1, mass0, mass1, generator)
 
-    def path(x0, x1, log_growth, s):  # a detour along the first axis, and growth of its own
+    def path(x0, x1, log_growth, s):  # a detour along the first axis, and growth that rises to the same total
         seen.update(log_growth=log_growth, s=s)
         detour = torch.zeros_like(x0)
         detour[:, 0] = torch.sin(torch.pi * s)
         speed = torch.zeros_like(x0)
         speed[:, 0] = torch.pi * torch.cos(torch.pi * s)
-        return PathPoint(x0 + s[:, None] * (x1 - x0) + 4 * detour, x1 - x0 + 4 * speed, 0 * s + 0.7, 0 * s + 1)
+        return PathPoint(x0 + s[:, None] * (x1 - x0) + 4 * detour, x1 - x0 + 4 * speed, log_growth + s - 0.5, 0 * s + 1)
 
     own = Method(coupling, path, name="mine", settings={"answer": 42})
-    settings = {**small, "match_steps": 200, "match_size": 256, "fit_steps": 0}
+    settings = {**small, "match_steps": 400, "match_size": 256, "fit_steps": 0}
     adata = tl.fit(two_snapshots, "day", method=own, copy=True, **settings)
 
     x = two_snapshots.obsm["X_genes"]
@@ -263,7 +330,10 @@ def test_the_numbers_of_a_users_own_method_arrive(two_snapshots, small):
     np.testing.assert_allclose(get.couplings(adata)[0.0, 5.0].toarray(), np.full((60, 90), 1 / 60), rtol=1e-5)
     assert adata.uns["vgfm"]["params"]["method_settings"] == {"answer": 42}
     assert adata.uns["vgfm"]["params"]["method"] == "mine"
-    np.testing.assert_allclose(np.median(adata.obs["vgfm_growth"]), 0.7 / 5, rtol=0.03)
+    for share in (0.25, 0.5, 0.75):
+        along = x + [4 * length * np.sin(np.pi * share), 0]
+        growth = get.model(adata)(5 * share, along)[1] * 5
+        assert np.median(growth) == pytest.approx(np.log(1.5) + share - 0.5, abs=0.03 * 0.7)
     speed = adata.obsm["vgfm_velocity_genes"][:, 0].reshape(-1) * 5 / length
     np.testing.assert_allclose([speed[:60].mean(), speed[60:].mean()], [4 * np.pi, -4 * np.pi], rtol=0.15)
 
@@ -302,7 +372,9 @@ def test_an_error_while_coupling_leaves_adata_as_it_was(two_snapshots, small, un
 
 def test_an_error_while_writing_leaves_adata_as_it_was(fitted, small, unchanged, monkeypatch):
     adata = fitted.copy()
-    monkeypatch.setattr("vgfm_sc.tl._fit._joined", lambda *args: csr_matrix((3, 3)))  # obsp refuses the shape
+    monkeypatch.setattr(
+        "vgfm_sc.tl._fit._results.joined_plans", lambda *args: csr_matrix((3, 3))
+    )  # obsp refuses the shape
     with unchanged(adata), pytest.raises(ValueError, match="3"):
         tl.fit(adata, "time", **{**small, "match_steps": 2, "fit_steps": 0})
 
@@ -363,6 +435,13 @@ BAD = {
     "fit_steps negative": ({"fit_steps": -1}, None, ValueError, "fit_steps must be at least 0"),
     "fit_cells 0": ({"fit_cells": 0}, None, ValueError, "fit_cells"),
     "mass_weight NaN": ({"mass_weight": np.nan}, None, ValueError, "mass_weight"),
+    "patience 0": ({"patience": 0}, None, ValueError, "patience must be positive"),
+    "patience a fraction": ({"patience": 0.5}, None, TypeError, "patience must be an integer"),
+    "validation negative": ({"validation": -0.1}, None, ValueError, "validation must be at least 0"),
+    "validation of most": ({"validation": 0.6}, None, ValueError, r"at most 0\.5, got 0\.6"),
+    "validation NaN": ({"validation": np.nan}, None, ValueError, "validation"),
+    "validation boolean": ({"validation": True}, None, TypeError, "validation must be a number"),
+    "validation of too few": ({"validation": 0.01}, None, ValueError, r"of the 120 cells at 0 leaves 1 to judge on"),
     "seed negative": ({"seed": -1}, None, ValueError, "seed"),
     "seed a fraction": ({"seed": 0.5}, None, TypeError, "seed must be an integer"),
     "plan of wrong shape": ({"method": Method(lambda *_: np.ones((2, 3)))}, None, ValueError, r"shape \(2, 3\)"),

@@ -5,7 +5,7 @@ Glossary
 ``n, m``
     Cells of the earlier and the later snapshot of an interval.
 ``d``
-    Dimensions of the representation.
+    Dimensions trained on: those of the representation, or its principal axes where it has very many.
 ``x0, x1``
     Earlier and later cells, shapes ``(n, d)`` and ``(m, d)``; as a pair, one row each.
 ``mass0, mass1``

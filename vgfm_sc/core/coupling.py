@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
-from vgfm_sc.core import prior, sinkhorn
+from vgfm_sc.core import drift, sinkhorn
 
 MARGINAL_TOL = 1e-4
 """Share of the mass that may miss its marginal: a tenth of the relative mass error worth reporting."""
@@ -53,21 +53,21 @@ def semi_relaxed(
     *,
     eps: float,
     rho: float,
-    prior_rho: float | None,
+    drift_rho: float | None,
 ) -> Coupling:
     """Semi-relaxed entropic transport: target marginal exact, source marginal at a price (:cite:p:`Wang25`, eq. 9).
 
     The cost is the squared distance divided by its mean over two independent cells of the data (2 d in coordinates
-    of unit variance), one number for all intervals, so that ``eps`` and ``rho`` have no unit. With ``prior_rho``,
-    the price ``rho`` is paid for leaving the growth found at that smaller price and smoothed (see `prior`), not for
-    leaving uniform growth.
+    of unit variance), one number for all intervals, so that ``eps`` and ``rho`` have no unit. With ``drift_rho``,
+    a plan with that penalty says how cells drift, and the distance is taken from where the drift carries them (see
+    `drift`).
     """
     x0, x1, held, mass1 = _exact(x0, x1, mass0, mass1)
-    if prior_rho is None:
+    if drift_rho is None:
         return _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=rho)
-    first = _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=prior_rho)
-    expected = prior.smoothed(x0, first.plan.sum(axis=1), BLOCK_PAIRS)
-    coupling = _solved(x0, x1, held, torch.as_tensor(expected).to(held), mass1, generator, eps=eps, rho=rho)
+    first = _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=drift_rho)
+    moved = drift.carried(x0, x1, first.plan, BLOCK_PAIRS)
+    coupling = _solved(moved, x1, held, held, mass1, generator, eps=eps, rho=rho)
     return replace(
         coupling,
         converged=first.converged and coupling.converged,

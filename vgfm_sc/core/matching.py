@@ -44,7 +44,8 @@ class Interval:
 
     A pair is drawn half by the mass it starts with and half by the mass it ends with, and weighed by its mass at s:
     right at every s, and no weight exceeds about two where drawing from one end alone lets them grow as exp(g dt).
-    With ``slopes``, those at the cells of either end, the path is bent to meet them.
+    Positions are blurred by ``noise``, standard deviations at either end. With ``slopes``, those at the cells of
+    either end, the path is bent to meet them.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Interval:
         cells: tuple[Tensor, Tensor],
         times: tuple[float, float],
         path: Path,
-        noise: float,
+        noise: tuple[float, float],
         slopes: tuple[Slopes, Slopes] | None,
     ):
         (self.x0, self.x1), self.times, self.path, self.noise = cells, times, path, noise
@@ -86,8 +87,9 @@ class Interval:
         pair = torch.searchsorted(self.cumulative, rank.to(self.cumulative)).clamp_(max=len(self.cumulative) - 1)
         point = self.point(self.rows[pair], self.columns[pair], s)
         x = point.x
-        if self.noise:
-            x = x + self.noise * torch.randn(x.shape, generator=generator).to(device)
+        if any(self.noise):
+            spread = (1 - s) * self.noise[0] + s * self.noise[1]
+            x = x + spread[:, None] * torch.randn(x.shape, generator=generator).to(device)
         log_total = (1 - s) * self.log_totals[0] + s * self.log_totals[1]
         w = self.weight[pair] * point.w * (-log_total).exp()
         return Batch(self.times[0] + s * self.dt, x, point.u / self.dt, point.g / self.dt, w)

@@ -56,7 +56,7 @@ class Model:
         parts = [self.networks(*chunk) for chunk in zip(*(i.split(CHUNK_CELLS) for i in inputs), strict=True)]
         v, g = (torch.cat(p).cpu().double().numpy() for p in zip(*parts, strict=True))
         unit = self.scaling.time_unit
-        return v * (self.scaling.length / unit), g / unit
+        return self.scaling.displacement(v) / unit, g / unit
 
     def simulate(
         self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float
@@ -70,13 +70,15 @@ class Model:
         Positions, shape ``(len(times), n, d)``, and masses, shape ``(len(times), n)``.
         """
         steps = [float(self.scaling.to_unitless_time(t)) for t in times]
-        start = self._tensor(self.scaling.to_unitless(np.asarray(x, dtype=float)))
-        positions, masses = [], []
-        for chunk in start.split(CHUNK_CELLS):
-            xs, log_ms = flow.integrate(self.networks, chunk, torch.zeros_like(chunk[:, 0]), steps, tol=tol)
-            positions.append(self.scaling.from_unitless(xs.cpu().double().numpy()))
-            masses.append(log_ms.cpu().double().exp().numpy())
-        return np.concatenate(positions, axis=1), np.concatenate(masses, axis=1)
+        x = np.asarray(x, dtype=float)
+        start = self._tensor(self.scaling.to_unitless(x))
+        positions, masses = np.empty((len(steps), *x.shape)), np.empty((len(steps), len(x)))
+        for first in range(0, len(x), CHUNK_CELLS):
+            chunk = slice(first, first + CHUNK_CELLS)
+            xs, log_ms = flow.integrate(self.networks, start[chunk], torch.zeros_like(start[chunk, 0]), steps, tol=tol)
+            positions[:, chunk] = x[chunk] + self.scaling.displacement((xs - start[chunk]).cpu().double().numpy())
+            masses[:, chunk] = log_ms.cpu().double().exp().numpy()
+        return positions, masses
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.array(values), dtype=torch.float32, device=self._device)

@@ -5,24 +5,55 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+MARGIN = 0.1
+"""Of the box beyond the data, as a share of their range: no cell that moves among them meets the edge, where the field
+has a kink that integrators stumble over."""
+
 
 class Networks(nn.Module):
     """Velocity and growth as functions of time and position, both unitless; smooth, so that the flow is too.
 
     Called as ``networks(t, x)`` with ``t`` a number or a tensor of shape ``(n,)`` and ``x`` of shape ``(n, d)``;
-    answers the velocity, shape ``(n, d)``, and the growth rate d log m / dt, shape ``(n,)``.
+    answers the velocity, shape ``(n, d)``, and the growth rate d log m / dt, shape ``(n,)``. Growth is one number
+    where velocity is many, and smoother: its network is half as wide and a layer less deep. To it comes a rate that
+    depends on time alone, ``rates`` at ``times``, linear in between: 0 until `balance` sets it.
+
+    Outside the box from ``low`` to ``high``, shape ``(d,)``, the answer is that of the nearest point of the box: where
+    there are no data networks answer anything, and a cell that strays must not be carried off.
     """
 
-    def __init__(self, n_dims: int, width: int, depth: int):
+    low: Tensor
+    high: Tensor
+    times: Tensor
+    rates: Tensor
+
+    def __init__(self, n_dims: int, width: int, depth: int, n_times: int):
         super().__init__()
         self.velocity = perceptron(n_dims + 1, n_dims, width, depth)
-        self.growth = perceptron(n_dims + 1, 1, width, depth)
+        self.growth = perceptron(n_dims + 1, 1, max(1, width // 2), max(1, depth - 1))
+        self.register_buffer("low", torch.full((n_dims,), -torch.inf))
+        self.register_buffer("high", torch.full((n_dims,), torch.inf))
+        self.register_buffer("times", torch.arange(n_times, dtype=torch.float32))
+        self.register_buffer("rates", torch.zeros(n_times))
 
     def forward(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Velocity and growth at ``(t, x)``."""
         time = t[:, None] if isinstance(t, Tensor) else x.new_full((len(x), 1), t)
-        state = torch.cat([x, time], dim=1)
-        return self.velocity(state), self.growth(state)[:, 0]
+        state = torch.cat([x.clamp(self.low, self.high), time], dim=1)
+        common = self._common_rate(t if isinstance(t, Tensor) else x.new_full((1,), t))
+        return self.velocity(state), self.growth(state)[:, 0] + common
+
+    def keep_to(self, x: Tensor) -> None:
+        """Set the box around cells ``x``, shape ``(n, d)``."""
+        low, high = x.aminmax(dim=0)
+        self.low.copy_(low - MARGIN * (high - low))
+        self.high.copy_(high + MARGIN * (high - low))
+
+    def _common_rate(self, t: Tensor) -> Tensor:
+        after = torch.searchsorted(self.times, t).clamp(1, len(self.times) - 1)
+        start, stop = self.times[after - 1], self.times[after]
+        share = ((t - start) / (stop - start)).clamp(0, 1)
+        return torch.lerp(self.rates[after - 1], self.rates[after], share)
 
 
 def perceptron(n_in: int, n_out: int, width: int, depth: int) -> nn.Sequential:
@@ -33,8 +64,8 @@ def perceptron(n_in: int, n_out: int, width: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, n_out))
 
 
-def seeded(n_dims: int, width: int, depth: int, seed: int) -> Networks:
+def seeded(n_dims: int, width: int, depth: int, n_times: int, seed: int) -> Networks:
     """Networks initialised from ``seed``; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Networks(n_dims, width, depth)
+        return Networks(n_dims, width, depth, n_times)

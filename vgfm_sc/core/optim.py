@@ -22,32 +22,33 @@ WARM_UP = 0.1
 class Muon:
     """Muon (:cite:p:`Jordan24`): the momentum of a hidden matrix, its singular values set near 1, is the step.
 
-    All hidden matrices have one shape, so that they are orthogonalised in one batch. torch's own Muon works in
-    bfloat16, which most processors only emulate, and one matrix at a time.
+    Hidden matrices of one shape are orthogonalised in one batch. torch's own Muon works in bfloat16, which most
+    processors only emulate, and one matrix at a time.
     """
 
     def __init__(self, networks: nn.Module, lr: float, n_steps: int):
-        parameters = list(networks.parameters())
-        self.hidden: list[torch.Tensor] = [
-            p for p in parameters if p.ndim == 2 and p.shape[0] == p.shape[1] and p.shape[0] > 1
-        ]
-        chosen = {id(p) for p in self.hidden}
-        rest = [p for p in parameters if id(p) not in chosen]
-        self.parameters, self.lr, self.n_steps, self.step_count = parameters, lr, n_steps, 0
-        fused = parameters[0].device.type in ("cpu", "cuda")
+        self.parameters, self.lr, self.n_steps, self.step_count = list(networks.parameters()), lr, n_steps, 0
+        hidden: dict[int, list[Tensor]] = {}
+        rest = []
+        for p in self.parameters:
+            if p.ndim == 2 and p.shape[0] == p.shape[1] and p.shape[0] > 1:
+                hidden.setdefault(p.shape[0], []).append(p)
+            else:
+                rest.append(p)
+        self.hidden = [(group, torch.stack([torch.zeros_like(p) for p in group])) for group in hidden.values()]
+        fused = self.parameters[0].device.type in ("cpu", "cuda")
         self.adam = torch.optim.Adam(rest, lr=ADAM_RATIO * lr, betas=(0.9, 0.99), fused=fused)
-        self.momentum = torch.stack([torch.zeros_like(p) for p in self.hidden]) if self.hidden else None
 
     @torch.no_grad()
     def step(self) -> None:
         """One step along the gradients, which are then cleared."""
         lr = self.lr * schedule(self.step_count / self.n_steps)
         self.step_count += 1
-        if self.momentum is not None:
-            gradient = torch.stack([p.grad for p in self.hidden if p.grad is not None])
-            self.momentum.lerp_(gradient, 1 - MOMENTUM)
-            direction = orthogonalised(gradient.lerp_(self.momentum, MOMENTUM))
-            torch._foreach_add_(self.hidden, list(direction.unbind(0)), alpha=-lr)
+        for group, momentum in self.hidden:
+            gradient = torch.stack([p.grad for p in group if p.grad is not None])
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            direction = orthogonalised(gradient.lerp_(momentum, MOMENTUM))
+            torch._foreach_add_(group, list(direction.unbind(0)), alpha=-lr)
         self.adam.param_groups[0]["lr"] = ADAM_RATIO * lr
         self.adam.step()
         for p in self.parameters:

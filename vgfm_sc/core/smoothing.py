@@ -3,7 +3,10 @@
 Straight paths turn at every time point and growth jumps there: a field that no smooth network can fit and no cell
 follows. A bend that vanishes at both ends of an interval takes the jump out and leaves every marginal as it is. With
 two intervals or more, the velocity at a cell is the mean of how it arrived and how it leaves, weighted as for a
-parabola through three times; at either end of the course it is that of a natural spline.
+parabola through three times; at either end of the course it is that of a natural spline. Growth is joined in the same
+way, but along the distance travelled instead of time: it follows the state of a cell, and where cells have come to
+rest it has nothing left to change with. Where the mean growth of a pair is not between the rates at its two ends, it
+stays constant over the interval: reaching both ends would take a dip or a peak that no snapshot has seen.
 """
 
 from __future__ import annotations
@@ -18,6 +21,15 @@ from torch import Tensor
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.path import PathPoint
 
+VELOCITY_RUNOUT = 0.5
+"""How far the first and last interval are extrapolated: no curvature at the ends of the course, as a natural spline."""
+
+GROWTH_RUNOUT = 1.0
+"""Growth changes evenly over the first and the last interval: its change is a rate of the state, not a force."""
+
+SHORTEST = 1e-9
+"""Added to distances, so that cells that never move share alike."""
+
 
 class Slopes(NamedTuple):
     """Velocity, shape ``(n, d)``, and growth rate, shape ``(n,)``, of the cells of one snapshot, per unit of time."""
@@ -29,26 +41,58 @@ class Slopes(NamedTuple):
 def node_slopes(couplings: Sequence[Coupling], cells: Sequence[Tensor], times: Sequence[float]) -> list[Slopes]:
     """Slopes at the cells of every snapshot: means over the plans before and after."""
     x = [c.cpu().double().numpy() for c in cells]
-    leave: list[np.ndarray] = []  # velocity and growth in one array, shape (n, d + 1)
-    arrive: list[np.ndarray] = []
+    leave, arrive, growth = [], [], []  # displacements from either end, and growth, over each interval
     for k, coupling in enumerate(couplings):
-        dt = times[k + 1] - times[k]
-        growth = np.log(coupling.row_mass)[:, None]
-        leave.append(np.hstack([forward(coupling, x[k + 1]) - x[k], growth]) / dt)
-        arrive.append(np.hstack([x[k + 1] - backward(coupling, x[k]), backward(coupling, growth)]) / dt)
-    slopes = [leave[0]]
-    for k in range(1, len(couplings)):
-        before, after = times[k] - times[k - 1], times[k + 1] - times[k]
-        slopes.append((after * arrive[k - 1] + before * leave[k]) / (before + after))
-    slopes.append(arrive[-1])
-    if len(couplings) > 1:  # no curvature at the ends of the course
-        slopes[0] = 1.5 * leave[0] - 0.5 * forward(couplings[0], slopes[1])
-        slopes[-1] = 1.5 * arrive[-1] - 0.5 * backward(couplings[-1], slopes[-2])
+        leave.append(forward(coupling, x[k + 1]) - x[k])
+        arrive.append(x[k + 1] - backward(coupling, x[k]))
+        growth.append(np.log(coupling.row_mass)[:, None])
+    dt = np.diff(times)
+    v = _joined(
+        couplings,
+        [part / t for part, t in zip(leave, dt, strict=True)],
+        [part / t for part, t in zip(arrive, dt, strict=True)],
+        [np.full((len(part), 1), t) for part, t in zip(leave, dt, strict=True)],
+        [np.full((len(part), 1), t) for part, t in zip(arrive, dt, strict=True)],
+        VELOCITY_RUNOUT,
+    )
+    rate = [part / t for part, t in zip(growth, dt, strict=True)]
+    g = _joined(
+        couplings,
+        rate,
+        [backward(coupling, part) for coupling, part in zip(couplings, rate, strict=True)],
+        [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in leave],
+        [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in arrive],
+        GROWTH_RUNOUT,
+    )
     like = cells[0]
     return [
-        Slopes(*(torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in (s[:, :-1], s[:, -1])))
-        for s in slopes
+        Slopes(*(torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in (v_k, g_k[:, 0])))
+        for v_k, g_k in zip(v, g, strict=True)
     ]
+
+
+def _joined(
+    couplings: Sequence[Coupling],
+    leave: Sequence[np.ndarray],
+    arrive: Sequence[np.ndarray],
+    after: Sequence[np.ndarray],
+    before: Sequence[np.ndarray],
+    runout: float,
+) -> list[np.ndarray]:
+    """Values at the cells of every snapshot from means over the intervals.
+
+    ``leave`` and ``arrive`` hold an interval's mean for its source and its target cells, ``after`` and ``before`` its
+    length as they see it.
+    """
+    inner = [
+        (after[k] * arrive[k - 1] + before[k - 1] * leave[k]) / (before[k - 1] + after[k])
+        for k in range(1, len(couplings))
+    ]
+    if not inner:
+        return [leave[0], arrive[0]]
+    first = leave[0] + runout * (leave[0] - forward(couplings[0], inner[0]))
+    last = arrive[-1] + runout * (arrive[-1] - backward(couplings[-1], inner[-1]))
+    return [first, *inner, last]
 
 
 def forward(coupling: Coupling, values: np.ndarray) -> np.ndarray:
@@ -64,12 +108,14 @@ def backward(coupling: Coupling, values: np.ndarray) -> np.ndarray:
 def bend(point: PathPoint, start: PathPoint, stop: PathPoint, at0: Slopes, at1: Slopes, s: Tensor) -> PathPoint:
     """``point`` moved so that its slopes at s = 0 and 1 are ``at0`` and ``at1`` (per unit of s): a cubic Hermite bend.
 
-    ``start`` and ``stop`` are the unbent path at s = 0 and 1.
+    ``start`` and ``stop`` are the unbent path at s = 0 and 1. Growth is bent only where its mean lies between the ends.
     """
     early, late = s * (1 - s) ** 2, s**2 * (1 - s)
     early_slope, late_slope = (1 - s) * (1 - 3 * s), s * (2 - 3 * s)
     turn0, turn1 = at0.v - start.u, at1.v - stop.u
     jump0, jump1 = at0.g - start.g, at1.g - stop.g
+    between = (jump0 * jump1 <= 0).to(s)
+    jump0, jump1 = between * jump0, between * jump1
     return PathPoint(
         point.x + early[:, None] * turn0 - late[:, None] * turn1,
         point.u + early_slope[:, None] * turn0 - late_slope[:, None] * turn1,

@@ -15,10 +15,10 @@ def weights(networks: Networks) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy() for name, value in networks.state_dict().items()}
 
 
-def networks(weights: Mapping[str, np.ndarray], n_dims: int, width: int, depth: int) -> Networks:
+def networks(weights: Mapping[str, np.ndarray], n_dims: int, width: int, depth: int, n_times: int) -> Networks:
     """Networks with the given weights, on the CPU; sizes are compared before anything is allocated."""
     with torch.device("meta"):
-        empty = Networks(n_dims, width, depth)
+        empty = Networks(n_dims, width, depth, n_times)
     wanted = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
     found = {name: tuple(np.shape(value)) for name, value in weights.items()}
     if wanted != found:

@@ -2,6 +2,7 @@
 
 from vgfm_sc.tl._evaluate import evaluate
 from vgfm_sc.tl._fit import fit
+from vgfm_sc.tl._holdout import holdout
 from vgfm_sc.tl._simulate import simulate
 
-__all__ = ["evaluate", "fit", "simulate"]
+__all__ = ["evaluate", "fit", "holdout", "simulate"]

@@ -41,7 +41,8 @@ def evaluate(
         Exact Wasserstein-1 distance, in units of the representation, between the simulated cells weighted by mass
         and the observed ones.
     ``rme``
-        Relative mass error ``|predicted - observed| / observed``.
+        Relative mass error ``|predicted - observed| / observed``: 0, up to the integrator, on the cells of the fit,
+        whose totals are met by construction.
     ``w1_floor``
         W1 between two random halves of the observed cells: what sampling alone makes of samples of half the size.
         A ``w1`` far below it says that the observed cells have been memorised.

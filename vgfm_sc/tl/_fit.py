@@ -1,24 +1,18 @@
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
-from scipy.sparse import csr_matrix
 from tqdm.auto import tqdm
 
 import vgfm_sc
 from vgfm_sc import _anndata, methods
 from vgfm_sc.core import device as devices
 from vgfm_sc.core import state, training
-from vgfm_sc.core.coupling import Coupling
-from vgfm_sc.core.model import Model
 from vgfm_sc.core.scaling import Scaling
-
-STORED_SHARE = 1e-6
-"""Entries of a coupling below this share of their row and of their column are not stored."""
+from vgfm_sc.tl import _arguments, _resample, _results
 
 
 def fit(
@@ -35,13 +29,16 @@ def fit(
     copy: bool = False,
     width: int = 128,
     depth: int = 4,
-    match_steps: int = 1000,
+    match_steps: int = 1500,
     match_size: int = 256,
     match_lr: float = 0.05,
-    fit_steps: int = 40,
+    fit_steps: int = 100,
     fit_cells: int = 1024,
     fit_lr: float = 0.005,
     mass_weight: float = 10.0,
+    patience: int | None = 50,
+    validation: float = 0.0,
+    n_models: int = 1,
 ) -> AnnData | None:
     """Learn how cells move and multiply from a time course of unpaired, unbalanced snapshots.
 
@@ -78,14 +75,24 @@ def fit(
     copy
         Return a changed copy and leave ``adata`` as it is.
     width, depth
-        Units per hidden layer, and hidden layers, of both networks.
+        Units per hidden layer, and hidden layers, of the velocity network; that of growth is half as wide and a layer
+        less deep.
     match_steps, match_size, match_lr
         Steps of the matching stage, pairs per step (shared by the intervals), highest learning rate.
     fit_steps, fit_cells, fit_lr
         Steps of the fitting stage (0 leaves it out), cells per snapshot and step, highest learning rate. The result
-        is never worse, by W1 and mass on fixed cells, than that of the matching stage.
+        is never worse, by W1 on fixed cells, than that of the matching stage.
     mass_weight
         Weight of the squared relative mass error beside W1 (in units of the data's spread) in the fitting stage.
+    patience
+        End the fitting stage when W1 has not improved for so many steps; `None` never does.
+    validation
+        Share of the cells of each time point kept out of training, on which the fitting stage is judged. At 0 it is
+        judged on cells that it trains on. Totals are those of all cells.
+    n_models
+        Above 1, an ensemble: the model itself and ``n_models - 1`` more, each of which couples and trains on cells
+        drawn again with replacement. Their spread is what another sample of cells might change, in growth also by
+        the counts of cells at each time point. Takes so many times as long.
 
     Returns
     -------
@@ -97,7 +104,11 @@ def fit(
     ``adata.obs["vgfm_growth"]`` : :class:`pandas.Series` (float32)
         Growth rate d log m / dt per unit of ``time_key``. A population grows ``exp(growth)``-fold per unit time.
     ``adata.obs["vgfm_mass"]`` : :class:`pandas.Series` (float32)
-        Mass the coupling sends on from the cell to the next time point, per unit it holds; NaN at the last.
+        Mass the coupling sends on from the cell to the next time point, per unit it holds; NaN at the last and in
+        cells held out.
+    ``adata.obs["vgfm_growth_sd"]``, ``adata.obs["vgfm_velocity_sd"]`` : :class:`pandas.Series` (float32)
+        With ``n_models`` above 1: standard deviation of growth over the models; root mean squared distance of their
+        velocities from the mean one.
     ``adata.obsp["vgfm_coupling"]`` : :class:`scipy.sparse.csr_matrix` (float32, shape ``(n_obs, n_obs)``)
         Mass sent from the row's cell to the column's cell of the next time point; see `vgfm_sc.get.couplings`.
     ``adata.uns["vgfm"]`` : :class:`dict`
@@ -121,8 +132,7 @@ def fit(
     _anndata.check_key(key_added)
     snapshots = _anndata.read_snapshots(adata, time_key, use_rep, time_map)
     keys = _anndata.Keys.of(key_added, use_rep)
-    stale = _anndata.check_free(adata, keys)
-    chosen, place = _method(method), devices.choose(device)
+    chosen, place = _arguments.check_method(method), devices.choose(device)
     numbers: dict[str, Any] = {
         "width": width,
         "depth": depth,
@@ -133,111 +143,82 @@ def fit(
         "fit_cells": fit_cells,
         "fit_lr": fit_lr,
         "mass_weight": mass_weight,
+        "patience": patience,
     }
-    _check_numbers(numbers, seed)
+    _arguments.check_numbers({**numbers, "validation": validation, "n_models": n_models, "seed": seed})
+    stale = _anndata.check_free(adata, keys, n_models)
+    rows, out = snapshots.rows, None
+    if validation:
+        rows, out = _resample.held_out(rows, validation, snapshots.time_points, seed)
     if copy:
         adata = adata.to_memory() if adata.isbacked else adata.copy()
 
     scaling = Scaling.of(snapshots.x, snapshots.time_points)
-    trained = training.train(
-        [scaling.to_unitless(snapshots.x[rows]) for rows in snapshots.rows],
-        [float(t) for t in scaling.to_unitless_time(snapshots.time_points)],
-        chosen,
-        **numbers,
-        device=place,
-        seed=seed,
-        bar=lambda name, total: tqdm(total=total, desc=name, disable=not progress),
-    )
-    _warn_unconverged(trained.couplings, snapshots.time_points)
+    unitless = scaling.to_unitless(snapshots.x)
 
-    velocity, growth = Model(trained.networks, scaling)(snapshots.time, snapshots.x)
-    if not (np.isfinite(velocity).all() and np.isfinite(growth).all()):
-        msg = "The trained networks give values that are not finite. Lower match_lr."
-        raise FloatingPointError(msg)
+    def trained(rows: list[np.ndarray], counts: list[int], seed: int) -> training.Trained:
+        return training.train(
+            [unitless[cells] for cells in rows],
+            [float(t) for t in scaling.to_unitless_time(snapshots.time_points)],
+            [n / counts[0] for n in counts],
+            None if out is None else [unitless[cells] for cells in out],
+            chosen,
+            **numbers,
+            device=place,
+            seed=seed,
+            bar=lambda name, total: tqdm(total=total, desc=name, disable=not progress),
+        )
+
+    main = trained(rows, [len(cells) for cells in snapshots.rows], seed)
+    _results.warn_unconverged(main.couplings, snapshots.time_points)
+    fields = [_results.fields(main, scaling, snapshots)]
+    for k in range(1, n_models):
+        rng = np.random.default_rng([seed, k])
+        drawn = _resample.bootstrap(rows, rng)
+        member = trained(drawn, [len(cells) for cells in drawn], int(rng.integers(2**63)))
+        _results.warn_unconverged(member.couplings, snapshots.time_points)
+        fields.append(_results.fields(member, scaling, snapshots))
+
     mass = np.full(adata.n_obs, np.nan, dtype=np.float32)
-    for coupling, rows in zip(trained.couplings, snapshots.rows[:-1], strict=True):
-        mass[rows] = coupling.row_mass
+    for coupling, cells in zip(main.couplings, rows[:-1], strict=True):
+        mass[cells] = coupling.row_mass
     params: dict[str, Any] = {
         "time_key": time_key,
         "use_rep": use_rep,
         "method": chosen.name,
         "seed": seed,
         "device": str(place),
+        "validation": validation,
+        "n_models": n_models,
     }
     if time_map is not None:
         # two arrays: labels may hold what the name of an entry may not
         labels, first = np.unique(adata.obs[time_key].astype(str).to_numpy(dtype=str), return_index=True)
         params["time_map_labels"], params["time_map_values"] = labels, snapshots.time[first]
-    _anndata.write(
-        adata,
-        {
-            ("obsm", keys.velocity): velocity.astype(np.float32),
-            ("obs", keys.growth): growth.astype(np.float32),
-            ("obs", keys.mass): mass,
-            ("obsp", keys.coupling): _joined(trained.couplings, snapshots.rows, adata.n_obs),
-            ("uns", keys.uns): {
-                "package": _anndata.MARK,
-                "version": vgfm_sc.__version__,
-                "params": {**params, **numbers, "method_settings": dict(chosen.settings)},
-                "time_points": snapshots.time_points,
-                "scaling": scaling._asdict(),
-                "couplings": {
-                    name: np.asarray([getattr(c, name) for c in trained.couplings])
-                    for name in ("converged", "n_iter", "marginal_error")
-                },
-                "history": trained.history,
-                "weights": state.weights(trained.networks),
+    params.update({name: value for name, value in numbers.items() if value is not None})
+    velocity, growth = fields[0]
+    entries: dict[tuple[str, str], Any] = {
+        ("obsm", keys.velocity): velocity.astype(np.float32),
+        ("obs", keys.growth): growth.astype(np.float32),
+        ("obs", keys.mass): mass,
+        ("obsp", keys.coupling): _results.joined_plans(main.couplings, rows, adata.n_obs),
+        ("uns", keys.uns): {
+            "package": _anndata.MARK,
+            "version": vgfm_sc.__version__,
+            "params": {**params, "method_settings": dict(chosen.settings)},
+            "time_points": snapshots.time_points,
+            "scaling": {name: value for name, value in scaling._asdict().items() if value is not None},
+            "couplings": {
+                name: np.asarray([getattr(c, name) for c in main.couplings])
+                for name in ("converged", "n_iter", "marginal_error")
             },
+            "history": main.history,
+            "weights": state.weights(main.networks),
         },
-        remove=stale,
-    )
+    }
+    if n_models > 1:
+        velocities, growths = (np.stack(parts) for parts in zip(*fields, strict=True))
+        entries["obs", keys.growth_sd] = growths.std(axis=0, ddof=1).astype(np.float32)
+        entries["obs", keys.velocity_sd] = np.sqrt(velocities.var(axis=0, ddof=1).sum(axis=1)).astype(np.float32)
+    _anndata.write(adata, entries, remove=stale)
     return adata if copy else None
-
-
-def _method(method: str | methods.Method) -> methods.Method:
-    if isinstance(method, methods.Method):
-        return method
-    named = {"vgfm": methods.vgfm, "otcfm": methods.otcfm}
-    if not isinstance(method, str) or method not in named:
-        msg = f"Unknown method {method!r}. Available: {list(named)}, or a `vgfm_sc.methods.Method` of your own."
-        raise ValueError(msg)
-    return named[method]()
-
-
-def _check_numbers(numbers: Mapping[str, Any], seed: int) -> None:
-    for name, value in {**numbers, "seed": seed}.items():
-        whole = not name.endswith(("_lr", "_weight"))
-        if isinstance(value, bool) or not isinstance(value, int | np.integer if whole else int | float | np.number):
-            msg = f"{name} must be {'an integer' if whole else 'a number'}, got {value!r}."
-            raise TypeError(msg)
-        if name == "seed" and not 0 <= value < 2**63:
-            msg = f"seed must lie between 0 and 2**63, got {value!r}."
-            raise ValueError(msg)
-        least = 0 if name in ("fit_steps", "mass_weight", "seed") else None
-        if not np.isfinite(value) or (value < 0 if least == 0 else value <= 0):
-            msg = f"{name} must be {'at least 0' if least == 0 else 'positive'}, got {value!r}."
-            raise ValueError(msg)
-
-
-def _warn_unconverged(couplings: list[Coupling], time_points: np.ndarray) -> None:
-    for coupling, start, stop in zip(couplings, time_points[:-1], time_points[1:], strict=True):
-        if not coupling.converged:
-            msg = (
-                f"The coupling from {start:g} to {stop:g} did not converge: its marginals miss "
-                f"{coupling.marginal_error:.1e} of the mass after {coupling.n_iter} iterations. Raise eps, for "
-                "example method=vgfm_sc.methods.vgfm(eps=0.01)."
-            )
-            warnings.warn(msg, RuntimeWarning, stacklevel=3)
-
-
-def _joined(couplings: list[Coupling], rows: list[np.ndarray], n_obs: int) -> csr_matrix:
-    """All plans as one matrix in the order of the object, without entries too small to matter."""
-    parts = []
-    for coupling, source, target in zip(couplings, rows[:-1], rows[1:], strict=True):
-        plan = coupling.plan.tocoo()
-        row_share = plan.data / coupling.plan.sum(axis=1)[plan.row]
-        column_share = plan.data / coupling.plan.sum(axis=0)[plan.col]
-        keep = (row_share > STORED_SHARE) | (column_share > STORED_SHARE)
-        parts.append((plan.data[keep].astype(np.float32), source[plan.row[keep]], target[plan.col[keep]]))
-    data, i, j = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return csr_matrix((data, (i, j)), shape=(n_obs, n_obs))

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import warnings
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from vgfm_sc import get, tl
+from vgfm_sc.core.metrics import wasserstein1
+from vgfm_sc.methods import Method, vgfm
+
+TINY = {"use_rep": "X_r", "width": 16, "depth": 2, "match_steps": 30, "fit_steps": 0, "progress": False}
+COLUMNS = ["time", "prediction", "w1", "mass_predicted", "mass_observed"]
+
+
+def course(times=(0.0, 1.0, 4.0, 5.0), sizes=(30, 40, 50, 60), offset=7.0, seed=0):
+    """A cloud that moves on, of different draws at each time, far from the origin."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.normal(0, 1, (n, 2)) + [t + offset, 0] for t, n in zip(times, sizes, strict=True)])
+    obs = pd.DataFrame({"time": np.repeat(times, sizes)}, index=[f"cell{k}" for k in range(len(x))])
+    return ad.AnnData(obs=obs, obsm={"X_r": x})
+
+
+@pytest.fixture(scope="module")
+def table():
+    return tl.holdout(course(), "time", **TINY)
+
+
+def test_a_row_for_each_time_between_others_and_each_prediction(table):
+    assert list(table) == COLUMNS
+    assert table["time"].tolist() == [1.0] * 4 + [4.0] * 4
+    assert table["prediction"].tolist() == ["vgfm", "otcfm", "linear", "nearest"] * 2
+    assert np.isfinite(table.drop(columns="prediction")).all(axis=None) and (table["w1"] > 0).all()
+    assert table["mass_observed"].tolist() == [40.0] * 4 + [50.0] * 4
+
+
+def test_nearest_are_the_cells_of_the_nearer_time_point_as_they_are(table):
+    adata = course()
+    x, time = adata.obsm["X_r"], adata.obs["time"]
+    rows = table[table["prediction"] == "nearest"].set_index("time")
+    for left_out, nearer in ((1.0, 0.0), (4.0, 5.0)):
+        wanted = wasserstein1(x[time == nearer], x[time == left_out])
+        assert rows.loc[left_out, "w1"] == pytest.approx(wanted)
+        assert rows.loc[left_out, "mass_predicted"] == (time == nearer).sum()
+
+
+def test_the_earlier_is_nearest_if_both_are_as_near():
+    adata = course(times=(0.0, 1.0, 2.0), sizes=(30, 40, 50))
+    rows = tl.holdout(adata, "time", **TINY).set_index("prediction")
+    assert rows.loc["nearest", "mass_predicted"] == 30
+
+
+def test_linear_is_exact_on_a_translation_and_its_mass_geometric():
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(40, 2))
+    x = np.concatenate([start + [shift, 5] for shift in (0, 1.5, 2)])
+    adata = course(times=(0.0, 3.0, 4.0), sizes=(40, 40, 40))
+    adata.obsm["X_r"] = x
+    rows = tl.holdout(adata, "time", **TINY).set_index("prediction")
+    assert rows.loc["linear", "w1"] == pytest.approx(0, abs=1e-6)
+    assert rows.loc["nearest", "w1"] == pytest.approx(0.5)
+    assert rows.loc["linear", "mass_predicted"] == pytest.approx(40)
+
+    uneven = course()
+    rows = tl.holdout(uneven, "time", times=1.0, **TINY).set_index("prediction")
+    assert rows.loc["linear", "mass_predicted"] == pytest.approx(30**0.75 * 50**0.25)
+
+
+def test_predictions_are_those_of_a_fit_that_never_saw_the_time_point(table):
+    adata = course()
+    x, time = adata.obsm["X_r"], adata.obs["time"]
+    rest = adata[time != 4.0].copy()
+    for method in ("vgfm", "otcfm"):
+        tl.fit(rest, "time", method=method, **TINY)
+        positions, mass = get.model(rest).simulate(x[time == 1.0], [1.0, 4.0], tol=1e-4)
+        row = table[(table["time"] == 4.0) & (table["prediction"] == method)].iloc[0]
+        assert row["w1"] == pytest.approx(wasserstein1(positions[-1], x[time == 4.0], mass[-1]), rel=1e-4)
+        assert row["mass_predicted"] == pytest.approx(mass[-1].sum(), rel=1e-4)
+
+
+def test_chosen_times_and_a_method_of_ones_own():
+    own = Method(vgfm().coupling, name="mine")
+    found = tl.holdout(course(), "time", times=[4.0], method=own, **TINY)
+    assert found["prediction"].tolist() == ["mine", "otcfm", "linear", "nearest"]
+    assert (found["time"] == 4.0).all()
+    only = tl.holdout(course(), "time", times=4, method="otcfm", **TINY)
+    assert only["prediction"].tolist() == ["otcfm", "linear", "nearest"]
+
+
+def test_times_may_be_labels():
+    adata = course()
+    adata.obs["stage"] = [f"E{t:g}" for t in adata.obs["time"]]
+    time_map = {f"E{t:g}": t for t in (0, 1, 4, 5)}
+    found = tl.holdout(adata, "stage", times=1.0, time_map=time_map, **TINY)
+    pd.testing.assert_frame_equal(found, tl.holdout(course(), "time", times=1.0, **TINY))
+
+
+def test_same_seed_same_table_and_nothing_else_changes(table, unchanged, same_random_state):
+    adata = course()
+    with unchanged(adata):
+        pd.testing.assert_frame_equal(tl.holdout(adata, "time", **TINY), table)
+
+
+def test_large_snapshots_are_thinned(table):
+    found = tl.holdout(course(), "time", max_cells=20, **TINY)
+    assert found["mass_observed"].tolist() == table["mass_observed"].tolist()
+    plain = found["prediction"] != "linear"
+    np.testing.assert_allclose(found["mass_predicted"][plain], table["mass_predicted"][plain], rtol=1e-6)
+    assert not np.allclose(found["w1"], table["w1"])
+
+
+def test_a_representation_centred_on_all_cells_warns_at_the_callers_line():
+    adata = course()
+    adata.obsm["X_r"] -= adata.obsm["X_r"].mean(axis=0)
+    with pytest.warns(UserWarning, match=r"obsm\['X_r'\] is centred on all cells") as caught:
+        tl.holdout(adata, "time", times=1.0, **TINY)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("centre", ["nowhere near", "on the cells kept"])
+def test_other_representations_do_not_warn(centre):
+    adata = course()
+    if centre == "on the cells kept":
+        adata.obsm["X_r"] -= adata.obsm["X_r"][adata.obs["time"] != 1.0].mean(axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tl.holdout(adata, "time", times=1.0, **TINY)
+
+
+BAD = {
+    "time unknown": ({"times": 2.0}, ValueError, r"times=\[2\.0\].*\[1\.0, 4\.0\]"),
+    "first time": ({"times": [0.0, 1.0]}, ValueError, r"between others.*\[1\.0, 4\.0\]"),
+    "last time": ({"times": 5}, ValueError, r"\[1\.0, 4\.0\]"),
+    "no time": ({"times": []}, ValueError, r"\[1\.0, 4\.0\]"),
+    "time NaN": ({"times": np.nan}, ValueError, r"\[1\.0, 4\.0\]"),
+    "representation": ({"use_rep": "X_pca"}, KeyError, "X_pca"),
+    "method": ({"method": "tigon"}, ValueError, "tigon"),
+    "tol": ({"tol": 0}, ValueError, "tol must be positive"),
+    "max_cells": ({"max_cells": 1}, ValueError, "max_cells must be at least 2"),
+    "width": ({"width": 0}, ValueError, "width must be positive"),
+    "copy": ({"copy": True}, TypeError, "no use for copy"),
+    "ensemble": ({"key_added": "mine", "n_models": 3}, TypeError, "no use for key_added, n_models"),
+    "named as a baseline": ({"method": Method(vgfm().coupling, name="linear")}, ValueError, "'linear'.*baseline"),
+    "argument unknown": ({"breadth": 3}, TypeError, "breadth"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_and_changes_nothing(unchanged, case):
+    arguments, error, message = BAD[case]
+    adata = course()
+    with unchanged(adata), pytest.raises(error, match=message):
+        tl.holdout(adata, "time", **{**TINY, **arguments})
+
+
+def test_two_time_points_are_too_few():
+    adata = course(times=(0.0, 1.0), sizes=(30, 30))
+    with pytest.raises(ValueError, match=r"at least three, found \[0\.0, 1\.0\]"):
+        tl.holdout(adata, "time", **TINY)

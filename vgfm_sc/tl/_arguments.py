@@ -1,0 +1,48 @@
+"""Checks of the numbers and names that `fit` takes, before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vgfm_sc import methods
+
+MAY_BE_ZERO = ("fit_steps", "mass_weight", "seed", "validation")
+REAL = ("match_lr", "fit_lr", "mass_weight", "validation")
+MAY_BE_NONE = ("patience",)
+
+MOST_HELD_OUT = 0.5
+"""Share of the cells beyond which there is more to judge on than to learn from."""
+
+
+def check_method(method: str | methods.Method) -> methods.Method:
+    """The method meant by a name, or the user's own."""
+    if isinstance(method, methods.Method):
+        return method
+    named = {"vgfm": methods.vgfm, "otcfm": methods.otcfm}
+    if not isinstance(method, str) or method not in named:
+        msg = f"Unknown method {method!r}. Available: {list(named)}, or a `vgfm_sc.methods.Method` of your own."
+        raise ValueError(msg)
+    return named[method]()
+
+
+def check_numbers(numbers: Mapping[str, Any]) -> None:
+    """Type and range of every number."""
+    for name, value in numbers.items():
+        if value is None and name in MAY_BE_NONE:
+            continue
+        whole = name not in REAL
+        if isinstance(value, bool) or not isinstance(value, int | np.integer if whole else int | float | np.number):
+            msg = f"{name} must be {'an integer' if whole else 'a number'}, got {value!r}."
+            raise TypeError(msg)
+        if name == "seed" and not 0 <= value < 2**63:
+            msg = f"seed must lie between 0 and 2**63, got {value!r}."
+            raise ValueError(msg)
+        if not np.isfinite(value) or value < 0 or (value == 0 and name not in MAY_BE_ZERO):
+            msg = f"{name} must be {'at least 0' if name in MAY_BE_ZERO else 'positive'}, got {value!r}."
+            raise ValueError(msg)
+    if numbers.get("validation", 0) > MOST_HELD_OUT:
+        msg = f"validation is the share of cells held out, at most {MOST_HELD_OUT}, got {numbers['validation']!r}."
+        raise ValueError(msg)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from vgfm_sc import _anndata, get, methods
+from vgfm_sc.core.metrics import displacement_interpolation, wasserstein1
+from vgfm_sc.tl import _arguments
+from vgfm_sc.tl._fit import fit
+from vgfm_sc.tl._simulate import check_tol
+
+CENTRED = 1e-3
+"""Offset of a mean, as a share of the spread, below which a representation counts as centred on those cells."""
+
+
+def holdout(
+    adata: AnnData,
+    time_key: str,
+    *,
+    times: Sequence[float] | float | None = None,
+    use_rep: str = "X_pca",
+    method: str | methods.Method = "vgfm",
+    time_map: Mapping[Any, float] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: bool = True,
+    max_cells: int = 5000,
+    tol: float = 1e-4,
+    **fit_arguments: Any,
+) -> pd.DataFrame:
+    """Leave out time points one by one, predict them, and compare with simpler predictions.
+
+    For each time point left out, models are fitted on all others, and the cells of the time point before it are
+    simulated up to it. ``adata`` is not changed.
+
+    Parameters
+    ----------
+    adata
+        Annotated data with at least three time points.
+    time_key, use_rep, time_map, device, seed, progress
+        As in `vgfm_sc.tl.fit`.
+    times
+        Time points to leave out, each between others; all that are by default.
+    method
+        What is compared with the baselines, as in `vgfm_sc.tl.fit`.
+    max_cells
+        Exact transport problems are solved on at most this many cells a side, drawn at random.
+    tol
+        Error allowed in one step of the integrator, as a share of the data's spread.
+    **fit_arguments
+        Further arguments of `vgfm_sc.tl.fit`, for both models; not ``key_added``, ``copy`` or ``n_models``.
+
+    Returns
+    -------
+    One row for each time point left out and each prediction:
+
+    ``time``, ``prediction``
+        The time point; the method's name, or a baseline: ``"otcfm"`` (balanced optimal-transport flow matching,
+        :cite:p:`Tong24`), ``"linear"`` (cells on the straight lines of the exact optimal-transport plan between the
+        time points around) and ``"nearest"`` (the cells of the nearer of these time points as they are, the earlier
+        if both are as near).
+    ``w1``
+        Exact Wasserstein-1 distance to the cells left out, in units of the representation.
+    ``mass_predicted``, ``mass_observed``
+        Cells predicted and observed at the time left out; the baselines predict the log-linear interpolation of the
+        counts around it, and the nearer count.
+
+    Warns
+    -----
+    UserWarning
+        The representation was centred on all cells, those left out among them, as `sc.pp.pca` does: what is left out
+        has shaped it. Fit it on the other cells and project these for a stricter comparison.
+
+    Raises
+    ------
+    ValueError
+        ``times`` holds a time that is not between others.
+    KeyError, TypeError, ValueError, FloatingPointError
+        As `vgfm_sc.tl.fit`.
+    """
+    snapshots = _anndata.read_snapshots(adata, time_key, use_rep, time_map)
+    chosen = _arguments.check_method(method)
+    check_tol(tol)
+    _arguments.check_numbers({"seed": seed, "max_cells": max_cells})
+    if max_cells < 2:
+        msg = f"max_cells must be at least 2, got {max_cells}."
+        raise ValueError(msg)
+    _check_arguments(chosen, fit_arguments)
+    left_out = _between_others(snapshots.time_points, times)
+    if _has_seen(snapshots.x, np.isin(snapshots.time, snapshots.time_points[left_out])):
+        msg = (
+            f"obsm[{use_rep!r}] is centred on all cells, those left out among them: it was fitted on what it is now "
+            "to predict. Fit it on the other time points and project these for a stricter comparison."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=2)
+    table = []
+    for k in left_out:
+        rng = np.random.default_rng([seed, int(k)])
+        time = float(snapshots.time_points[k])
+        observed = snapshots.x[snapshots.rows[k]]
+        models = {chosen.name: chosen, "otcfm": chosen if chosen.name == "otcfm" else methods.otcfm()}
+        predictions = {
+            name: _simulated(snapshots, k, model, tol, device=device, seed=seed, progress=progress, **fit_arguments)
+            for name, model in models.items()
+        }
+        predictions |= _baselines(snapshots, k, max_cells, rng)
+        seen = observed[rng.permutation(len(observed))[:max_cells]]
+        for name, (x, mass) in predictions.items():
+            some = rng.permutation(len(x))[:max_cells]
+            table.append(
+                {
+                    "time": time,
+                    "prediction": name,
+                    "w1": wasserstein1(x[some], seen, mass[some]),
+                    "mass_predicted": mass.sum(),
+                    "mass_observed": float(len(observed)),
+                }
+            )
+    return pd.DataFrame(table)
+
+
+def _check_arguments(method: methods.Method, fit_arguments: Mapping[str, Any]) -> None:
+    useless = sorted({"key_added", "copy", "n_models"} & set(fit_arguments))
+    if useless:
+        msg = f"Leaving time points out returns a table; it has no use for {', '.join(useless)}."
+        raise TypeError(msg)
+    if method.name in ("linear", "nearest"):
+        msg = f"A method named {method.name!r} cannot be told from the baseline of that name. Name it otherwise."
+        raise ValueError(msg)
+
+
+def _between_others(points: np.ndarray, times: Sequence[float] | float | None) -> np.ndarray:
+    """Positions of the time points to leave out."""
+    if len(points) < 3:
+        msg = f"Leaving a time point out needs at least three, found {points.tolist()}."
+        raise ValueError(msg)
+    if times is None:
+        return np.arange(1, len(points) - 1)
+    wanted = np.atleast_1d(np.asarray(times, dtype=float))
+    nearest = np.abs(points[None] - wanted[:, None]).argmin(axis=1)
+    # times read from float32 columns are not quite the numbers people type
+    wrong = (np.abs(points[nearest] - wanted) > 1e-6 * np.ptp(points)) | ~np.isin(
+        nearest, np.arange(1, len(points) - 1)
+    )
+    if wrong.any() or not len(wanted):
+        msg = f"times={wanted.tolist()} cannot be left out: only those between others can, {points[1:-1].tolist()}."
+        raise ValueError(msg)
+    return np.unique(nearest)
+
+
+def _has_seen(x: np.ndarray, out: np.ndarray) -> bool:
+    """Whether ``x`` is centred on all cells and not on those kept: so are principal components fitted on all."""
+    spread = np.sqrt(x.var(axis=0).sum())
+    return bool(np.linalg.norm(x.mean(axis=0)) < CENTRED * spread <= np.linalg.norm(x[~out].mean(axis=0)))
+
+
+def _simulated(
+    snapshots: _anndata.Snapshots, k: int, method: methods.Method, tol: float, **arguments: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of the time point before ``k`` at time point ``k``, and their masses, by a model that never saw ``k``."""
+    kept = snapshots.time != snapshots.time_points[k]
+    rest = AnnData(
+        obs=pd.DataFrame({"time": snapshots.time[kept]}, index=np.flatnonzero(kept).astype(str)),
+        obsm={"X_rest": snapshots.x[kept]},
+    )
+    fit(rest, "time", use_rep="X_rest", method=method, **arguments)
+    before, at = snapshots.time_points[k - 1], snapshots.time_points[k]
+    x, mass = get.model(rest).simulate(snapshots.x[snapshots.rows[k - 1]], [before, at], tol=tol)
+    return x[-1], mass[-1]
+
+
+def _baselines(
+    snapshots: _anndata.Snapshots, k: int, max_cells: int, rng: np.random.Generator
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Predictions without a model: positions and masses."""
+    points = snapshots.time_points
+    before, after = (snapshots.x[snapshots.rows[j]] for j in (k - 1, k + 1))
+    share = (points[k] - points[k - 1]) / (points[k + 1] - points[k - 1])
+    source, target = (x[rng.permutation(len(x))[:max_cells]] for x in (before, after))
+    x, weight = displacement_interpolation(source, target, share)
+    total = len(before) ** (1 - share) * len(after) ** share
+    nearest = before if share <= 0.5 else after
+    return {"linear": (x, total * weight), "nearest": (nearest, np.ones(len(nearest)))}
