@@ -1,6 +1,6 @@
 """Accuracy of the defaults, one setting for all data, beside balanced flow matching in the same run.
 
-    python tests/benchmarks/accuracy.py                                   # the whole table: about an hour on two cores
+    python tests/benchmarks/accuracy.py                                   # the whole table
     python tests/benchmarks/accuracy.py gene dyngen --seeds 0 --methods vgfm
 
 Rows named after a data set are scored on the cells of the fit; `generalisation.py` scores on others. Arguments of

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from vgfm_sc.core import flow
+from vgfm_sc.core.flow import CHUNK_CELLS
 from vgfm_sc.core.nets import Networks
 
 TOL = 1e-4
 """Integration error, as a share of the data's spread: the masses then err by far less than they can be known."""
-
-CHUNK_CELLS = 16_384
 
 
 @torch.no_grad()

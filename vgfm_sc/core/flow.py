@@ -22,6 +22,9 @@ STAGES = (
 )
 ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
+CHUNK_CELLS = 16_384
+"""Cells evaluated or simulated at once: bounds memory, and beyond it a larger batch is no faster."""
+
 MAX_STEPS = 2000
 """Steps, taken or refused, before a field is called too rough: trained networks need some tens an interval."""
 

@@ -8,11 +8,9 @@ import numpy as np
 import torch
 
 from vgfm_sc.core import flow
+from vgfm_sc.core.flow import CHUNK_CELLS
 from vgfm_sc.core.nets import Networks
 from vgfm_sc.core.scaling import Scaling
-
-CHUNK_CELLS = 16_384
-"""Cells evaluated or simulated at once: bounds memory, and beyond it a larger batch is no faster."""
 
 
 class Model:

@@ -98,12 +98,12 @@ def holdout(
             "to predict. Fit it on the other time points and project these for a stricter comparison."
         )
         warnings.warn(msg, UserWarning, stacklevel=2)
+    models = {chosen.name: chosen, "otcfm": chosen if chosen.name == "otcfm" else methods.otcfm()}
     table = []
     for k in left_out:
         rng = np.random.default_rng([seed, int(k)])
         time = float(snapshots.time_points[k])
         observed = snapshots.x[snapshots.rows[k]]
-        models = {chosen.name: chosen, "otcfm": chosen if chosen.name == "otcfm" else methods.otcfm()}
         predictions = {
             name: _simulated(snapshots, k, model, tol, device=device, seed=seed, progress=progress, **fit_arguments)
             for name, model in models.items()
