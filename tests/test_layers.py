@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vgfm_sc"
 # `anndata` is the type that public functions take, so every layer that meets the user may name it
 ALLOWED = {
     "": {"vgfm_sc.tl", "vgfm_sc.pl", "vgfm_sc.get", "vgfm_sc.datasets", "vgfm_sc.methods"},
-    "core": {"vgfm_sc.core", "torch", "numpy", "scipy", "ot", "tqdm"},
+    "core": {"vgfm_sc.core", "torch", "numpy", "scipy", "ot", "tqdm", "joblib"},
     "methods": {"vgfm_sc.core"},
     "_anndata": {"vgfm_sc._time", "numpy", "pandas", "anndata"},
     "_time": {"numpy", "pandas"},

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anndata as ad
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,6 +55,40 @@ def test_same_seed_gives_the_same_spread_and_another_seed_another(unfitted, two,
     for name in SPREAD:
         np.testing.assert_array_equal(again.obs[name], two.obs[name])
         assert not np.array_equal(other.obs[name], two.obs[name])
+
+
+def test_workers_change_nothing(unfitted, two, tiny, workers, same_random_state):
+    with joblib.parallel_config(**workers):
+        there = tl.fit(unfitted, "time", copy=True, n_models=2, **tiny)
+    pd.testing.assert_frame_equal(there.obs, two.obs)
+    assert (there.obsp["vgfm_coupling"] != two.obsp["vgfm_coupling"]).nnz == 0
+    x = two.obsm["X_genes"]
+    for found, wanted in zip(get.model(there)(1.5, x), get.model(two)(1.5, x), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_couplings_that_did_not_converge_are_warned_of_at_the_callers_line(unfitted, tiny, workers):
+    def coupling(x0, x1, mass0, mass1, generator):
+        return replace(vgfm().coupling(x0, x1, mass0, mass1, generator), converged=False)
+
+    method = Method(coupling)
+    with joblib.parallel_config(**workers), pytest.warns(RuntimeWarning, match="did not converge") as caught:
+        tl.fit(unfitted, "time", copy=True, n_models=2, method=method, **{**tiny, "match_steps": 2})
+    assert len(caught) == 8 and {w.filename for w in caught} == {__file__}
+
+
+def test_stages_show_their_progress_here_and_models_that_are_trained_at_once_theirs(unfitted, tiny, capsys):
+    settings = {**tiny, "match_steps": 2, "progress": True}
+    tl.fit(unfitted, "time", copy=True, n_models=2, **settings)
+    shown = capsys.readouterr().err
+    assert "coupling" in shown and "matching" in shown and "models" not in shown
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        tl.fit(unfitted, "time", copy=True, n_models=2, **settings)
+        shown = capsys.readouterr().err
+        assert "models" in shown and "coupling" not in shown and "matching" not in shown
+        tl.fit(unfitted, "time", copy=True, **settings)
+        shown = capsys.readouterr().err
+        assert "coupling" in shown and "matching" in shown and "models" not in shown
 
 
 def test_three_models_spread_as_their_standard_deviation(unfitted, tiny, monkeypatch):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import anndata as ad
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,6 +105,22 @@ def test_same_seed_same_table_and_nothing_else_changes(table, unchanged, same_ra
         pd.testing.assert_frame_equal(tl.holdout(adata, "time", **TINY), table)
 
 
+def test_workers_change_nothing(table, workers, unchanged, same_random_state):
+    adata = course()
+    with unchanged(adata), joblib.parallel_config(**workers):
+        pd.testing.assert_frame_equal(tl.holdout(adata, "time", **TINY), table)
+
+
+def test_couplings_that_did_not_converge_are_warned_of_here(workers):
+    def coupling(x0, x1, mass0, mass1, generator):
+        return replace(vgfm().coupling(x0, x1, mass0, mass1, generator), converged=False)
+
+    own = Method(coupling, name="mine")
+    with joblib.parallel_config(**workers), pytest.warns(RuntimeWarning, match="did not converge") as caught:
+        tl.holdout(course(), "time", method=own, **TINY)
+    assert len(caught) == 4
+
+
 def test_large_snapshots_are_thinned(table):
     found = tl.holdout(course(), "time", max_cells=20, **TINY)
     assert found["mass_observed"].tolist() == table["mass_observed"].tolist()
@@ -159,3 +177,8 @@ def test_two_time_points_are_too_few():
     adata = course(times=(0.0, 1.0), sizes=(30, 30))
     with pytest.raises(ValueError, match=r"at least three, found \[0\.0, 1\.0\]"):
         tl.holdout(adata, "time", **TINY)
+
+
+def test_an_error_of_a_worker_keeps_its_type(workers):  # the last: joblib ends processes in which a job failed
+    with joblib.parallel_config(**workers), pytest.raises(ValueError, match="width must be positive"):
+        tl.holdout(course(), "time", **{**TINY, "width": 0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
-from vgfm_sc.core import drift, sinkhorn
+from vgfm_sc.core import chunks, drift, sinkhorn
 
 MARGINAL_TOL = 1e-4
 """Share of the mass that may miss its marginal: a tenth of the relative mass error worth reporting."""
@@ -17,11 +18,14 @@ MARGINAL_TOL = 1e-4
 MAX_PRODUCTS = 10_000
 """Products with the plan before a coupling is called not converged; sound problems take some hundreds."""
 
-MAX_ENTRIES = 40_000_000
-"""Stored entries of a plan while it is solved: about 1 GB."""
+MOST_PAIRS = {"cpu": 40_000_000, "cuda": 400_000_000}
+"""Pairs up to which snapshots are coupled whole, some seconds' work; larger ones are coupled in parts, see `chunks`."""
 
-BLOCK_PAIRS = 1_000_000
-"""Pairs whose costs are held at once: 8 MB each copy, near the processor's cache."""
+MOST_ENTRIES = 5_000_000
+"""Entries that are kept of a plan: 12 bytes each, and 20 more while training draws from them."""
+
+BLOCK_PAIRS = 500_000
+"""Pairs whose costs are held at once: 4 MB each copy, near the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Coupling:
     """A plan between two snapshots and how well it was solved.
 
     ``plan``: csr, shape ``(n, m)``, mass that source cell i sends to target cell j. ``mass0``: shape ``(n,)``, mass
-    the source cells hold. ``marginal_error``: L1 error of the marginals as a share of the total mass.
+    the source cells hold. ``marginal_error``: L1 error of the marginals as a share of the total mass, as solved.
+    ``n_parts``: 1 when the snapshots were coupled whole.
     """
 
     plan: csr_array
@@ -37,6 +42,7 @@ class Coupling:
     converged: bool
     n_iter: int
     marginal_error: float
+    n_parts: int = 1
 
     @property
     def row_mass(self) -> np.ndarray:
@@ -60,28 +66,59 @@ def semi_relaxed(
     The cost is the squared distance divided by its mean over two independent cells of the data (2 d in coordinates
     of unit variance), one number for all intervals, so that ``eps`` and ``rho`` have no unit. With ``drift_rho``,
     a plan with that penalty says how cells drift, and the distance is taken from where the drift carries them (see
-    `drift`).
+    `drift`). Large snapshots are coupled in parts (see `chunks`).
     """
-    x0, x1, held, mass1 = _exact(x0, x1, mass0, mass1)
-    if drift_rho is None:
-        return _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=rho)
-    first = _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=drift_rho)
-    moved = drift.carried(x0, x1, first.plan, BLOCK_PAIRS)
-    coupling = _solved(moved, x1, held, held, mass1, generator, eps=eps, rho=rho)
-    return replace(
-        coupling,
-        converged=first.converged and coupling.converged,
-        n_iter=first.n_iter + coupling.n_iter,
-        marginal_error=max(first.marginal_error, coupling.marginal_error),
-    )
+
+    def couple(x0: Tensor, x1: Tensor, held: Tensor, mass1: Tensor) -> Coupling:
+        if drift_rho is None:
+            return _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=rho)
+        first = _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=drift_rho)
+        moved = drift.carried(x0, x1, first.plan, BLOCK_PAIRS)
+        coupling = _solved(moved, x1, held, held, mass1, generator, eps=eps, rho=rho)
+        return replace(
+            coupling,
+            converged=first.converged and coupling.converged,
+            n_iter=first.n_iter + coupling.n_iter,
+            marginal_error=max(first.marginal_error, coupling.marginal_error),
+        )
+
+    return _in_parts(couple, x0, x1, mass0, mass1, generator)
 
 
 def balanced(
     x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: torch.Generator, *, eps: float
 ) -> Coupling:
     """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
-    x0, x1, held, mass1 = _exact(x0, x1, mass0, mass1)
-    return _solved(x0, x1, held, held * (mass1.sum() / held.sum()), mass1, generator, eps=eps, rho=float("inf"))
+
+    def couple(x0: Tensor, x1: Tensor, held: Tensor, mass1: Tensor) -> Coupling:
+        grown = held * (mass1.sum() / held.sum())
+        return _solved(x0, x1, held, grown, mass1, generator, eps=eps, rho=float("inf"))
+
+    return _in_parts(couple, x0, x1, mass0, mass1, generator)
+
+
+def _in_parts(
+    couple: Callable[[Tensor, Tensor, Tensor, Tensor], Coupling],
+    x0: Tensor,
+    x1: Tensor,
+    mass0: Tensor,
+    mass1: Tensor,
+    generator: torch.Generator,
+) -> Coupling:
+    """What ``couple`` makes of float64 tensors, in one piece where they are small enough."""
+    x0, x1, mass0, mass1 = _exact(x0, x1, mass0, mass1)
+    most_pairs = MOST_PAIRS[x0.device.type]
+    plan, parts = chunks.coupled(
+        couple, x0, x1, mass0, mass1, generator, most_pairs=most_pairs, most_entries=MOST_ENTRIES
+    )
+    return Coupling(
+        plan,
+        mass0.cpu().numpy(),
+        converged=all(part.converged for part in parts),
+        n_iter=max(part.n_iter for part in parts),
+        marginal_error=max(part.marginal_error for part in parts),
+        n_parts=len(parts),
+    )
 
 
 def _exact(*tensors: Tensor) -> list[Tensor]:
@@ -111,7 +148,6 @@ def _solved(
         rho=rho,
         tol=MARGINAL_TOL,
         max_iter=MAX_PRODUCTS,
-        max_entries=MAX_ENTRIES,
         block=BLOCK_PAIRS,
         generator=generator,
     )
@@ -123,7 +159,9 @@ def as_coupling(plan, mass0: np.ndarray, n_targets: int) -> Coupling:
     if isinstance(plan, Coupling):
         return replace(plan, plan=_entries(plan.plan, (len(mass0), n_targets)))
     # a plan that comes without a solver's word stands as it is
-    return Coupling(_entries(plan, (len(mass0), n_targets)), mass0, converged=True, n_iter=0, marginal_error=0.0)
+    return Coupling(
+        _entries(plan, (len(mass0), n_targets)), mass0, converged=True, n_iter=0, marginal_error=0.0, n_parts=1
+    )
 
 
 def _entries(plan, shape: tuple[int, int]) -> csr_array:

@@ -1,33 +1,38 @@
-"""Newton's method on the semi-dual of entropic transport, over the stored entries of a plan."""
+"""Newton's method on the semi-dual of entropic transport, over some entries of a plan."""
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.sparse import csr_array
+from collections.abc import Callable
 
-REACH = 12.0
-"""Most that two potentials may move apart, in units of eps, before the entries are taken anew: an entry left out
-for its share of exp(-20) must not come to matter unseen."""
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgfm_sc.core.support import Matrix
+
+REACH = 100.0
+"""Most that two potentials may move apart, in units of eps, before the entries are formed anew: their factors stay far
+from the limits of float64."""
 
 CG_ITERATIONS = 200
 """Conjugate-gradient cap per Newton step; an unfinished solve is still an ascent direction."""
 
 
 def ascend(
-    plan: csr_array, f: np.ndarray, a: np.ndarray, b: np.ndarray, *, eps: float, rho: float, tol: float, max_iter: int
-) -> tuple[np.ndarray, int]:
+    matrix: Matrix, f: Tensor, a: Tensor, b: Tensor, *, eps: float, rho: float, tol: float, max_iter: int
+) -> tuple[Tensor, int, bool]:
     """Maximise the semi-dual in ``f``, the target marginal being exact at every step.
 
     The plan changes only by row and column factors ``u_i K_ij v_j`` with ``K`` the entries given, so each
-    product costs one pass over the stored entries. With ``v = b / K'u`` eliminated, the gradient is the
-    row-marginal residual and the Hessian ``diag(.) - P diag(1/b) P' / eps`` is applied without being formed.
+    product costs one pass over them. With ``v = b / K'u`` eliminated, the gradient is the row-marginal residual and
+    the Hessian ``diag(.) - P diag(1/b) P' / eps`` is applied without being formed.
 
     Parameters
     ----------
-    plan
-        Entries at the potential ``f``, shape ``(n, m)``; every row and column has at least one.
+    matrix
+        Entries at the potential ``f``, shape ``(n, m)``; every column has at least one.
     f
-        Source potential, shape ``(n,)``.
+        Source potential, float64, shape ``(n,)``.
     a, b
         Source and target mass, shapes ``(n,)`` and ``(m,)``.
     eps, rho
@@ -39,69 +44,77 @@ def ascend(
 
     Returns
     -------
-    The improved potential, and the number of products with the plan and its transpose.
+    The improved potential, the number of products with the plan and its transpose, and whether there is no more to
+    gain: the error is below ``tol``, or rounding hides what is left.
     """
-    transposed = plan.T.tocsr()
-    total, products = b.sum(), 1
-    u, moved = np.ones_like(f), np.zeros_like(f)
-    v = b / (transposed @ u)
+    plan, transpose = matrix
+    total, products = float(b.sum()), 1
+    u, moved = torch.ones_like(f), torch.zeros_like(f)
+    v = b / (transpose @ u)
     while products < max_iter:
         row = u * (plan @ v)
-        want = a * np.exp(-(f + moved) / rho)
+        want = a * torch.exp(-(f + moved) / rho)
         residual = want - row
         products += 1
-        error = np.abs(residual).sum() / total
+        error = float(residual.abs().sum()) / total
         if error < tol:
-            break
+            return f + moved, products, True
         diagonal = row / eps + want / rho
 
-        def hessian(z: np.ndarray, u=u, v=v, diagonal=diagonal) -> np.ndarray:
-            return diagonal * z - u * (plan @ (v * v / b * (transposed @ (u * z)))) / eps
+        def hessian(z: Tensor, u=u, v=v, diagonal=diagonal) -> Tensor:
+            return diagonal * z - u * (plan @ (v * v / b * (transpose @ (u * z)))) / eps
 
         step, used = _conjugate_gradient(hessian, residual, 1 / diagonal, min(0.1, error**0.5))
         products += 2 * used
-        apart = np.ptp(moved + step) / eps
-        step *= min(1.0, REACH / apart) if apart > REACH else 1.0
-        slope, value = residual @ step, _value(f + moved, v, a, b, eps, rho)
+        apart = _range(moved + step) / eps
+        step = step * min(1.0, REACH / apart) if apart > REACH else step
+        slope, value = float(residual @ step), _value(f + moved, v, a, b, eps, rho)
         for _ in range(30):
-            u_new = np.exp((moved + step) / eps)
-            v_new = b / (transposed @ u_new)
+            u_new = torch.exp((moved + step) / eps)
+            v_new = b / (transpose @ u_new)
             products += 1
             # the increase Armijo asks for, less what rounding can hide
             if _value(f + moved + step, v_new, a, b, eps, rho) >= value + 1e-4 * slope - 1e-13 * abs(value):
                 break
             step, slope = step / 2, slope / 2
         else:
-            break  # no ascent left at float64: the caller measures the error and says so
+            return f + moved, products, True  # no ascent left at float64: the caller measures the error and says so
         moved, u, v = moved + step, u_new, v_new
-        if np.ptp(moved) > 0.5 * REACH * eps:
+        if _range(moved) > 0.5 * REACH * eps:
             break
-    return f + moved, products
+    return f + moved, products, False
 
 
-def _value(f: np.ndarray, v: np.ndarray, a: np.ndarray, b: np.ndarray, eps: float, rho: float) -> float:
+def _range(values: Tensor) -> float:
+    low, high = values.aminmax()
+    return float(high - low)
+
+
+def _value(f: Tensor, v: Tensor, a: Tensor, b: Tensor, eps: float, rho: float) -> float:
     """Semi-dual up to a constant; as rho grows its first term tends to ``sum a f``."""
-    source = a @ f if np.isinf(rho) else -rho * (a @ np.expm1(-f / rho))
-    return source + eps * (b @ np.log(v))
+    source = a @ f if np.isinf(rho) else -rho * (a @ torch.expm1(-f / rho))
+    return float(source + eps * (b @ torch.log(v)))
 
 
-def _conjugate_gradient(hessian, rhs: np.ndarray, inverse_diagonal: np.ndarray, rtol: float) -> tuple[np.ndarray, int]:
-    solution, residual = np.zeros_like(rhs), rhs.copy()
+def _conjugate_gradient(
+    hessian: Callable[[Tensor], Tensor], rhs: Tensor, inverse_diagonal: Tensor, rtol: float
+) -> tuple[Tensor, int]:
+    solution, residual = torch.zeros_like(rhs), rhs.clone()
     scaled = inverse_diagonal * residual
-    direction, energy = scaled.copy(), residual @ scaled
+    direction, energy = scaled.clone(), float(residual @ scaled)
     stop = rtol**2 * energy
     used = 0
     while used < CG_ITERATIONS:
         used += 1
         image = hessian(direction)
-        curvature = direction @ image
+        curvature = float(direction @ image)
         if curvature <= 0:  # the null direction of balanced transport, reached by rounding
             break
         length = energy / curvature
         solution += length * direction
         residual -= length * image
         scaled = inverse_diagonal * residual
-        previous, energy = energy, residual @ scaled
+        previous, energy = energy, float(residual @ scaled)
         if energy <= stop:
             break
         direction = scaled + energy / previous * direction

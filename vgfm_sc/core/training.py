@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from vgfm_sc.core import fitting, matching, nets, smoothing
+from vgfm_sc.core import fitting, jobs, matching, nets, smoothing
 from vgfm_sc.core.balance import balance
 from vgfm_sc.core.coupling import BLOCK_PAIRS, Coupling, as_coupling
 from vgfm_sc.core.neighbours import spacing
+
+INITIALISING = threading.Lock()
+"""Held while networks borrow torch's global generator: other threads may be training models of their own."""
 
 
 class Trained(NamedTuple):
@@ -49,15 +53,18 @@ def train(
     where there are. ``method`` has ``coupling``, ``path``, ``noise`` and ``smooth``; ``bar(name, total)`` opens a
     progress bar.
     """
-    generator = torch.Generator().manual_seed(seed)
-    cells = [torch.as_tensor(x, dtype=torch.float32, device=device) for x in snapshots]
+    snapshots = [np.asarray(x, dtype=np.float32) for x in snapshots]
+    # each interval draws from a generator of its own: no coupling depends on where, or after which, it was solved
+    seeds = np.random.SeedSequence(seed).generate_state(len(snapshots) - 1, np.uint64).tolist()
+    ends = zip(snapshots[:-1], snapshots[1:], seeds, strict=True)
+    pairs = [(method.coupling, x0, x1, device, own) for x0, x1, own in ends]
     couplings = []
-    with bar("coupling", len(cells) - 1) as progress:
-        for x0, x1 in zip(cells[:-1], cells[1:], strict=True):
-            mass0, mass1 = (torch.ones(len(x), device=device) for x in (x0, x1))
-            plan = method.coupling(x0, x1, mass0, mass1, generator)
-            couplings.append(as_coupling(plan, mass0.cpu().numpy().astype(float), len(x1)))
+    with bar("coupling", len(pairs)) as progress:
+        for coupling in jobs.each(_coupled, pairs):
+            couplings.append(coupling)
             progress.update()
+    generator = torch.Generator().manual_seed(seed)
+    cells = [torch.tensor(x, device=device) for x in snapshots]
     gaps = [spacing(x, BLOCK_PAIRS) for x in cells]
     slopes = smoothing.node_slopes(couplings, cells, times) if method.smooth else None
     intervals = [
@@ -71,7 +78,8 @@ def train(
         )
         for k, coupling in enumerate(couplings)
     ]
-    networks = nets.seeded(cells[0].shape[1], width, depth, len(times), seed).to(device)
+    with INITIALISING:
+        networks = nets.seeded(cells[0].shape[1], width, depth, len(times), seed).to(device)
     networks.keep_to(torch.cat(cells))
     history = {}
     with bar("matching", match_steps) as progress:
@@ -104,3 +112,11 @@ def train(
             )
     balance(networks, cells[0], times, totals)
     return Trained(networks, couplings, history)
+
+
+def _coupled(couple: Callable, x0: np.ndarray, x1: np.ndarray, device: torch.device, seed: int) -> Coupling:
+    """The coupling of one interval; arrays go between processes, where tensors on a device may not."""
+    cells = [torch.tensor(x, device=device) for x in (x0, x1)]
+    masses = [torch.ones(len(x), device=device) for x in cells]
+    plan = couple(*cells, *masses, torch.Generator().manual_seed(seed))
+    return as_coupling(plan, np.ones(len(x0)), len(x1))

@@ -10,9 +10,9 @@ from tqdm.auto import tqdm
 import vgfm_sc
 from vgfm_sc import _anndata, methods
 from vgfm_sc.core import device as devices
-from vgfm_sc.core import state, training
+from vgfm_sc.core import jobs
 from vgfm_sc.core.scaling import Scaling
-from vgfm_sc.tl import _arguments, _resample, _results
+from vgfm_sc.tl import _arguments, _ensemble, _resample, _results
 
 
 def fit(
@@ -92,7 +92,8 @@ def fit(
     n_models
         Above 1, an ensemble: the model itself and ``n_models - 1`` more, each of which couples and trains on cells
         drawn again with replacement. Their spread is what another sample of cells might change, in growth also by
-        the counts of cells at each time point. Takes so many times as long.
+        the counts of cells at each time point. Takes so many times as long, unless a ``joblib.parallel_config`` around
+        the call spreads the models over processes or machines, which does not change them.
 
     Returns
     -------
@@ -154,30 +155,15 @@ def fit(
         adata = adata.to_memory() if adata.isbacked else adata.copy()
 
     scaling = Scaling.of(snapshots.x, snapshots.time_points)
-    unitless = scaling.to_unitless(snapshots.x)
-
-    def trained(rows: list[np.ndarray], counts: list[int], seed: int) -> training.Trained:
-        return training.train(
-            [unitless[cells] for cells in rows],
-            [float(t) for t in scaling.to_unitless_time(snapshots.time_points)],
-            [n / counts[0] for n in counts],
-            None if out is None else [unitless[cells] for cells in out],
-            chosen,
-            **numbers,
-            device=place,
-            seed=seed,
-            bar=lambda name, total: tqdm(total=total, desc=name, disable=not progress),
-        )
-
-    main = trained(rows, [len(cells) for cells in snapshots.rows], seed)
-    _results.warn_unconverged(main.couplings, snapshots.time_points)
-    fields = [_results.fields(main, scaling, snapshots)]
-    for k in range(1, n_models):
-        rng = np.random.default_rng([seed, k])
-        drawn = _resample.bootstrap(rows, rng)
-        member = trained(drawn, [len(cells) for cells in drawn], int(rng.integers(2**63)))
-        _results.warn_unconverged(member.couplings, snapshots.time_points)
-        fields.append(_results.fields(member, scaling, snapshots))
+    alone = jobs.one_by_one(n_models)
+    recipe = _ensemble.Recipe(rows, out, scaling, chosen, numbers, str(place), seed, progress and alone)
+    models = []
+    with tqdm(total=n_models, desc="models", disable=alone or not progress) as bar:
+        for model in jobs.each(_ensemble.model, [(k, recipe, *snapshots) for k in range(n_models)]):
+            _results.warn_unconverged(model.convergence, snapshots.time_points)
+            models.append(model)
+            bar.update()
+    main = models[0]
 
     mass = np.full(adata.n_obs, np.nan, dtype=np.float32)
     for coupling, cells in zip(main.couplings, rows[:-1], strict=True):
@@ -196,10 +182,9 @@ def fit(
         labels, first = np.unique(adata.obs[time_key].astype(str).to_numpy(dtype=str), return_index=True)
         params["time_map_labels"], params["time_map_values"] = labels, snapshots.time[first]
     params.update({name: value for name, value in numbers.items() if value is not None})
-    velocity, growth = fields[0]
     entries: dict[tuple[str, str], Any] = {
-        ("obsm", keys.velocity): velocity.astype(np.float32),
-        ("obs", keys.growth): growth.astype(np.float32),
+        ("obsm", keys.velocity): main.velocity.astype(np.float32),
+        ("obs", keys.growth): main.growth.astype(np.float32),
         ("obs", keys.mass): mass,
         ("obsp", keys.coupling): _results.joined_plans(main.couplings, rows, adata.n_obs),
         ("uns", keys.uns): {
@@ -208,16 +193,13 @@ def fit(
             "params": {**params, "method_settings": dict(chosen.settings)},
             "time_points": snapshots.time_points,
             "scaling": {name: value for name, value in scaling._asdict().items() if value is not None},
-            "couplings": {
-                name: np.asarray([getattr(c, name) for c in main.couplings])
-                for name in ("converged", "n_iter", "marginal_error")
-            },
+            "couplings": main.convergence,
             "history": main.history,
-            "weights": state.weights(main.networks),
+            "weights": main.weights,
         },
     }
     if n_models > 1:
-        velocities, growths = (np.stack(parts) for parts in zip(*fields, strict=True))
+        velocities, growths = (np.stack([getattr(m, name) for m in models]) for name in ("velocity", "growth"))
         entries["obs", keys.growth_sd] = growths.std(axis=0, ddof=1).astype(np.float32)
         entries["obs", keys.velocity_sd] = np.sqrt(velocities.var(axis=0, ddof=1).sum(axis=1)).astype(np.float32)
     _anndata.write(adata, entries, remove=stale)

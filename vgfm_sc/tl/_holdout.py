@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from tqdm.auto import tqdm
 
 from vgfm_sc import _anndata, get, methods
+from vgfm_sc.core import device as devices
+from vgfm_sc.core import jobs
 from vgfm_sc.core.metrics import displacement_interpolation, wasserstein1
 from vgfm_sc.tl import _arguments
 from vgfm_sc.tl._fit import fit
@@ -36,7 +39,8 @@ def holdout(
     """Leave out time points one by one, predict them, and compare with simpler predictions.
 
     For each time point left out, models are fitted on all others, and the cells of the time point before it are
-    simulated up to it. ``adata`` is not changed.
+    simulated up to it. ``adata`` is not changed. A ``joblib.parallel_config`` around the call spreads the fits over
+    processes or machines, which does not change them.
 
     Parameters
     ----------
@@ -99,15 +103,21 @@ def holdout(
         )
         warnings.warn(msg, UserWarning, stacklevel=2)
     models = {chosen.name: chosen, "otcfm": chosen if chosen.name == "otcfm" else methods.otcfm()}
+    fits = [(k, name) for k in left_out for name in models]
+    alone = jobs.one_by_one(len(fits))
+    arguments = {**fit_arguments, "device": str(devices.choose(device)), "seed": seed, "progress": progress and alone}
+    tasks = [(k, models[name], tol, arguments, *snapshots) for k, name in fits]
+    simulated = {}
+    with tqdm(total=len(fits), desc="models", disable=alone or not progress) as bar:
+        for fitted, cells in zip(fits, jobs.each(_simulated, tasks), strict=True):
+            simulated[fitted] = cells
+            bar.update()
     table = []
     for k in left_out:
         rng = np.random.default_rng([seed, int(k)])
         time = float(snapshots.time_points[k])
         observed = snapshots.x[snapshots.rows[k]]
-        predictions = {
-            name: _simulated(snapshots, k, model, tol, device=device, seed=seed, progress=progress, **fit_arguments)
-            for name, model in models.items()
-        }
+        predictions = {name: simulated[k, name] for name in models}
         predictions |= _baselines(snapshots, k, max_cells, rng)
         seen = observed[rng.permutation(len(observed))[:max_cells]]
         for name, (x, mass) in predictions.items():
@@ -160,9 +170,13 @@ def _has_seen(x: np.ndarray, out: np.ndarray) -> bool:
 
 
 def _simulated(
-    snapshots: _anndata.Snapshots, k: int, method: methods.Method, tol: float, **arguments: Any
+    k: int, method: methods.Method, tol: float, arguments: Mapping[str, Any], *parts: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of the time point before ``k`` at time point ``k``, and their masses, by a model that never saw ``k``."""
+    """Cells of the time point before ``k`` at time point ``k``, and their masses, by a model that never saw ``k``.
+
+    ``parts`` are those of the `Snapshots`, one by one (see `vgfm_sc.core.jobs.each`).
+    """
+    snapshots = _anndata.Snapshots(*parts)
     kept = snapshots.time != snapshots.time_points[k]
     rest = AnnData(
         obs=pd.DataFrame({"time": snapshots.time[kept]}, index=np.flatnonzero(kept).astype(str)),

@@ -26,16 +26,23 @@ def fields(trained: training.Trained, scaling: Scaling, snapshots: _anndata.Snap
     return velocity, growth
 
 
-def warn_unconverged(couplings: list[Coupling], time_points: np.ndarray) -> None:
+def convergence(couplings: list[Coupling]) -> dict[str, np.ndarray]:
+    """How well each coupling was solved."""
+    return {
+        name: np.asarray([getattr(c, name) for c in couplings])
+        for name in ("converged", "n_iter", "marginal_error", "n_parts")
+    }
+
+
+def warn_unconverged(convergence: dict[str, np.ndarray], time_points: np.ndarray) -> None:
     """Say which couplings did not converge, and what to change."""
-    for coupling, start, stop in zip(couplings, time_points[:-1], time_points[1:], strict=True):
-        if not coupling.converged:
-            msg = (
-                f"The coupling from {start:g} to {stop:g} did not converge: its marginals miss "
-                f"{coupling.marginal_error:.1e} of the mass after {coupling.n_iter} iterations. Raise eps, for "
-                "example method=vgfm_sc.methods.vgfm(eps=0.01)."
-            )
-            warnings.warn(msg, RuntimeWarning, stacklevel=3)
+    for k in np.flatnonzero(~convergence["converged"]):
+        msg = (
+            f"The coupling from {time_points[k]:g} to {time_points[k + 1]:g} did not converge: its marginals miss "
+            f"{convergence['marginal_error'][k]:.1e} of the mass after {convergence['n_iter'][k]} iterations. Raise "
+            "eps, for example method=vgfm_sc.methods.vgfm(eps=0.01)."
+        )
+        warnings.warn(msg, RuntimeWarning, stacklevel=3)
 
 
 def joined_plans(couplings: list[Coupling], rows: list[np.ndarray], n_obs: int) -> csr_matrix:

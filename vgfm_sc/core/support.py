@@ -1,0 +1,76 @@
+"""The pairs that matter to a plan: what is solved on instead of all pairs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+
+class Support:
+    """Some pairs of a source and a target with their cost, sorted by source.
+
+    ``counts``: pairs of each source, shape ``(n,)``. ``columns``: target of each pair. ``cost``: of each pair.
+    """
+
+    def __init__(self, counts: Tensor, columns: Tensor, cost: Tensor, shape: tuple[int, int]):
+        self.columns, self.cost, self.shape = columns, cost, shape
+        self.rows = torch.repeat_interleave(torch.arange(shape[0], device=counts.device, dtype=torch.int32), counts)
+
+    def joined(self, other: Support) -> Support:
+        """The pairs of either."""
+        keys = torch.cat([part.rows.long() * self.shape[1] + part.columns for part in (self, other)])
+        kept, of = torch.unique(keys, return_inverse=True)
+        cost = torch.empty(len(kept), dtype=self.cost.dtype, device=self.cost.device)
+        cost[of] = torch.cat([self.cost, other.cost])
+        rows = kept // self.shape[1]
+        return Support(rows.bincount(minlength=self.shape[0]), (kept % self.shape[1]).int(), cost, self.shape)
+
+    def target_potential(self, f: Tensor, a: Tensor, b: Tensor, eps: float) -> Tensor:
+        """The g that makes the column marginal of these pairs exact for ``f``, shape ``(m,)``."""
+        z = ((f / eps + a.log())[self.rows]).sub_(self.cost / eps)
+        columns = self.columns.long()
+        top = torch.full_like(b, -torch.inf).scatter_reduce_(0, columns, z, "amax")
+        total = torch.zeros_like(b).index_add_(0, columns, z.sub_(top[columns]).exp_())
+        return -eps * (top + total.log())
+
+    def log_mass(self, f: Tensor, g: Tensor, a: Tensor, b: Tensor, eps: float) -> Tensor:
+        """Log of the mass of each pair at the potentials ``f`` and ``g``."""
+        return (f / eps + a.log())[self.rows].add_((g / eps + b.log())[self.columns]).sub_(self.cost / eps)
+
+    def csr(self, mass: Tensor) -> csr_array:
+        """The plan with ``mass`` at these pairs, in scipy's terms."""
+        pointers = np.zeros(self.shape[0] + 1, dtype=np.int32)
+        np.cumsum(self.rows.bincount(minlength=self.shape[0]).cpu().numpy(), out=pointers[1:])
+        return csr_array((mass.cpu().numpy(), self.columns.cpu().numpy(), pointers), shape=self.shape)
+
+    def matrix(self, mass: Tensor) -> Matrix:
+        """The plan with ``mass`` at these pairs."""
+        return Matrix.of(self.rows, self.columns, mass, self.shape)
+
+
+class Matrix(NamedTuple):
+    """A sparse plan, shape ``(n, m)``, and its transpose, both compressed by row."""
+
+    plan: Tensor
+    transpose: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, columns: Tensor, mass: Tensor, shape: tuple[int, int]) -> Matrix:
+        """From pairs sorted by row."""
+        order = torch.argsort(columns, stable=True)
+        return cls(
+            _csr(rows, columns, mass, shape), _csr(columns[order], rows[order], mass[order], (shape[1], shape[0]))
+        )
+
+
+def _csr(rows: Tensor, columns: Tensor, mass: Tensor, shape: tuple[int, int]) -> Tensor:
+    pointers = torch.zeros(shape[0] + 1, dtype=torch.int32, device=rows.device)
+    pointers[1:] = rows.bincount(minlength=shape[0]).cumsum(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(pointers, columns, mass, size=shape, check_invariants=False)
