@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import ot
 import torch
 from torch import Tensor
 
-from vgfm_sc.core import flow
-from vgfm_sc.core.metrics import EMD_ITERATIONS
+from vgfm_sc.core import flow, transport
 from vgfm_sc.core.nets import Networks
 from vgfm_sc.core.optim import Muon, move_towards
 
@@ -37,6 +35,10 @@ CHECK_TOL = 1e-4
 steps fit and whose flow does not."""
 
 
+GAIN = 0.03
+"""Share of the score that counts as an improvement: less is not worth the time it takes."""
+
+
 class Course(NamedTuple):
     """What is fitted to, or judged on.
 
@@ -55,9 +57,10 @@ class Course(NamedTuple):
         whole = [w and len(x) <= n for w, x in zip(self.whole, self.snapshots, strict=True)]
         return self._replace(snapshots=drawn, whole=whole)
 
-    def distance(self, k: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """How simulated cells are compared with snapshot ``k``."""
-        return transport if self.whole[0] and self.whole[k] else debiased_transport
+    def compared(self, k: int, x: Tensor, log_m: Tensor) -> list[transport.Leg]:
+        """How simulated cells ``x`` are compared with snapshot ``k``."""
+        distance = transport.plain if self.whole[0] and self.whole[k] else transport.debiased
+        return distance(x, log_m, self.snapshots[k])
 
 
 def fit(
@@ -77,7 +80,7 @@ def fit(
 
     Each step simulates ``n_cells`` of the first snapshot through all times and compares with as many cells of each
     later one, so its cost does not depend on the size of the data (:cite:p:`Wang25`, eq. 14; the gradient reaches
-    both networks here). Ends early when `score` has not improved for ``patience`` steps.
+    both networks here). Ends early when `score` has not improved by `GAIN` for ``patience`` steps.
 
     Returns
     -------
@@ -86,7 +89,8 @@ def fit(
     ``check_step`` and ``score`` by judgement.
     """
     judged = (held_out or course).some(CHECK_CELLS, generator)
-    best, best_score, best_step = copy.deepcopy(networks), score(networks, judged), 0
+    best, best_score = copy.deepcopy(networks), score(networks, judged)
+    gained, gained_step = best_score, 0
     history: dict[str, list[float]] = {"loss": [], "check_step": [0], "score": [best_score]}
     average, optimiser = copy.deepcopy(networks), Muon(networks, lr, n_steps)
     for k in range(n_steps):
@@ -107,9 +111,11 @@ def fit(
             history["check_step"].append(k + 1)
             history["score"].append(reached)
             if reached < best_score:
-                best, best_score, best_step = copy.deepcopy(average), reached, k + 1
+                best, best_score = copy.deepcopy(average), reached
+            if reached < gained - GAIN * abs(gained):
+                gained, gained_step = reached, k + 1
         on_step()
-        if patience is not None and k + 1 - best_step >= max(patience, CHECK_EVERY):
+        if patience is not None and k + 1 - gained_step >= max(patience, CHECK_EVERY):
             break
     return best, {name: np.asarray(values) for name, values in history.items()}
 
@@ -118,50 +124,14 @@ def distribution_loss(networks: Networks, course: Course, *, mass_weight: float)
     """Sum over later snapshots of W1 to the simulated cells and ``mass_weight`` times squared relative mass error."""
     x = course.snapshots[0]
     log_m = torch.zeros_like(x[:, 0])
-    loss = x.new_zeros(())
+    mass_error, legs = x.new_zeros(()), []
     for k in range(1, len(course.times)):
         start, stop = course.times[k - 1], course.times[k]
         n = max(1, round(STEPS_PER_UNIT * (stop - start)))
         x, log_m = flow.runge_kutta(networks, x, log_m, start, stop, n)
-        ratio = log_m.exp().mean() / course.totals[k]
-        distance = course.distance(k)(x, log_m, course.snapshots[k])
-        loss = loss + distance + mass_weight * (ratio - 1).square()
-    return loss
-
-
-def transport(x: Tensor, log_m: Tensor, y: Tensor) -> Tensor:
-    """Exact W1 between ``x`` with normalised masses and ``y`` with equal weights, differentiable in both.
-
-    Positions get the gradient of the optimal plan held fixed, masses the dual potential (envelope theorem).
-    """
-    return _between(x, log_m, y, torch.zeros_like(y[:, 0]))
-
-
-def _between(x: Tensor, log_m: Tensor, y: Tensor, log_m_y: Tensor) -> Tensor:
-    p, q = torch.softmax(log_m, dim=0), torch.softmax(log_m_y, dim=0)
-    weights = [part.detach().cpu().double().numpy() for part in (p, q)]
-    weights = [part / part.sum() for part in weights]
-    cost = torch.cdist(x.detach().cpu().double(), y.detach().cpu().double()).numpy()
-    plan, log = ot.emd(*weights, cost, numItermax=EMD_ITERATIONS, log=True)
-    potentials = [torch.as_tensor(log[n] - log[n] @ part).to(x) for n, part in zip("uv", weights, strict=True)]
-    i, j = (torch.as_tensor(index, device=x.device) for index in plan.nonzero())
-    distance = torch.linalg.vector_norm(x[i] - y[j], dim=1)
-    moved = (torch.as_tensor(plan[plan > 0]).to(x) * distance).sum()
-    return moved + (potentials[0] * (p - p.detach())).sum() + (potentials[1] * (q - q.detach())).sum()
-
-
-def debiased_transport(x: Tensor, log_m: Tensor, y: Tensor) -> Tensor:
-    """`transport` between samples of larger populations, less what sampling adds to it.
-
-    Between samples, W1 is smallest for cells drawn together towards the centre, and learning from it shrinks every
-    cluster. Each sample is cut in two halves; half the distance between the two halves of ``x`` and of ``y`` is
-    subtracted from the mean distance of a half of ``x`` to one of ``y``, so that equal populations give 0 on average.
-    """
-    xs, log_ms, ys = (part.tensor_split(2) for part in (x, log_m, y))
-    none = torch.zeros_like
-    across = transport(xs[0], log_ms[0], ys[0]) + transport(xs[1], log_ms[1], ys[1])
-    within = _between(xs[0], log_ms[0], xs[1], log_ms[1]) + transport(ys[0], none(ys[0][:, 0]), ys[1])
-    return (across - within) / 2
+        mass_error = mass_error + (log_m.exp().mean() / course.totals[k] - 1).square()
+        legs += course.compared(k, x, log_m)
+    return transport.total(legs) + mass_weight * mass_error
 
 
 @torch.no_grad()
@@ -176,5 +146,5 @@ def score(networks: Networks, course: Course) -> float:
     except FloatingPointError:
         return float("inf")
     later = range(1, len(course.times))
-    distances = [course.distance(k)(xs[k], log_ms[k], course.snapshots[k]).item() for k in later]
-    return float(np.mean(distances)) / x.shape[1] ** 0.5
+    legs = [leg for k in later for leg in course.compared(k, xs[k], log_ms[k])]
+    return float(transport.total(legs)) / len(later) / x.shape[1] ** 0.5
