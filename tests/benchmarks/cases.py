@@ -92,3 +92,31 @@ CASES = {
     "gaussian": gaussian,
 }
 """Functions of a seed, which draws the data where they are simulated."""
+
+
+RATES = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])
+"""Growth of the clusters of `clusters`, per unit of time."""
+
+
+def clusters(n_cells: int, n_dims: int, times: tuple[float, ...], seed: int = 0) -> Case:
+    """Five clusters that drift and grow each at its own rate, in ten dimensions hidden in ``n_dims`` noisy ones.
+
+    Every snapshot has about ``n_cells`` cells: what some clusters lose others gain.
+    """
+    rng = np.random.default_rng(seed)
+    centres, drifts = 2.5 * rng.standard_normal((5, 10)), 0.5 * rng.standard_normal((5, 10))
+    loadings = np.linalg.qr(rng.standard_normal((n_dims, 10)))[0].T
+    x, of = [], []
+    for t in times:
+        counts = np.round(n_cells / 5 * np.exp(RATES * (t - times[0]))).astype(int)
+        cluster = np.repeat(np.arange(5), counts)
+        state = centres[cluster] + drifts[cluster] * t + rng.standard_normal((len(cluster), 10))
+        noisy = (state @ loadings).astype(np.float32)
+        noisy += 0.3 * rng.standard_normal(noisy.shape, dtype=np.float32)
+        x.append(noisy)
+        of.append(cluster)
+    cluster = np.concatenate(of)
+    obs = pd.DataFrame({"time": np.repeat(times, [len(part) for part in x]), "cluster": pd.Categorical(cluster)})
+    obs.index = obs.index.astype(str)
+    adata = AnnData(np.zeros((len(obs), 1), np.float32), obs=obs, obsm={"X_noisy": np.concatenate(x)})
+    return Case(adata, "time", "X_noisy", RATES[cluster])

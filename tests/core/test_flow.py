@@ -59,14 +59,46 @@ def test_error_follows_the_tolerance_and_so_does_the_work():
     assert calls == sorted(calls) and calls[-1] < 500
 
 
+def stepped(h, share=None):
+    """A step of length ``h``, or the state ``share`` of the way through it, and what it should be."""
+    x = torch.cat([start(), torch.zeros(5, 1, dtype=torch.float64)], dim=1)
+    slopes = torch.empty(7, *x.shape, dtype=torch.float64)
+    slopes[0] = flow._slope(rotation, 0.0, x)
+    new, error = flow._step(rotation, 0.0, x, slopes, h)
+    if share is not None:
+        new, h = flow._between(x, slopes, h, [share])[0], share * h
+    return float((new[:, :2] - turned(x[:, :2], h)).norm()), error
+
+
 def test_step_is_of_order_five():
-    x = start()
-    errors = []
-    for h in (0.4, 0.2):
-        slopes = rotation(0.0, x)
-        new, *_ = flow._step(rotation, 0.0, x, torch.zeros(5, dtype=torch.float64), slopes, h)
-        errors.append(float((new - turned(x, h)).norm()))
-    assert np.log2(errors[0] / errors[1]) == pytest.approx(6, abs=0.3)  # local error of order 5 + 1
+    (first, _), (second, _) = stepped(0.4), stepped(0.2)
+    assert np.log2(first / second) == pytest.approx(6, abs=0.3)  # local error of order 5 + 1
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_times_within_a_step_are_of_order_four(share):
+    (first, _), (second, _) = stepped(0.4, share), stepped(0.2, share)
+    assert np.log2(first / second) > 4.7  # local error of order 4 + 1
+    assert first < 2 * max(stepped(0.4))
+
+
+def test_many_times_cost_no_more_evaluations_than_few():
+    counts, ends = [], []
+    for times in ([0.0, 6.0], np.linspace(0, 6, 101).tolist(), [0.0, 0.0, 3.0, 3.0, 6.0, 6.0]):
+        count = 0
+
+        def counted(t, z):
+            nonlocal count
+            count += 1
+            return rotation(t, z)
+
+        xs, _ = flow.integrate(counted, start(), torch.zeros(5, dtype=torch.float64), times, tol=1e-6)
+        for t, x in zip(times, xs, strict=True):
+            torch.testing.assert_close(x, turned(start(), t), rtol=0, atol=1e-4)
+        counts.append(count)
+        ends.append(xs[-1])
+    assert counts[0] == counts[1] == counts[2]
+    assert torch.equal(ends[0], ends[1])
 
 
 def test_fixed_steps_are_of_order_four():

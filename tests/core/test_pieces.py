@@ -174,3 +174,15 @@ def test_model_simulates_what_it_says(monkeypatch):
     monkeypatch.setattr("vgfm_sc.core.model.CHUNK_CELLS", 3)
     np.testing.assert_allclose(model.simulate(x, [7.0, 7.01], tol=1e-8)[0], positions, rtol=1e-6)
     np.testing.assert_allclose(model(7.0, x)[0], v, rtol=1e-5)
+
+
+def test_common_growth_is_the_integral_of_the_common_rate():
+    model = nets.seeded(1, 4, 1, 4, 0)
+    model.times.copy_(torch.tensor([-1.0, 0.5, 1.0, 3.0]))
+    model.rates.copy_(torch.tensor([1.0, -2.0, 0.5, 4.0]))
+    for times in ([-1.0, 3.0], [2.0, 0.7, -0.3], [-1.0, -0.5, 0.5, 0.5, 2.9]):
+        found = model.common_growth(times)
+        for t, growth in zip(times, found, strict=True):
+            fine = np.linspace(times[0], t, 200_001)
+            rate = np.interp(fine, model.times, model.rates)
+            assert float(growth) == pytest.approx(np.trapezoid(rate, fine), abs=1e-4)

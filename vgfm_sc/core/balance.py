@@ -29,7 +29,7 @@ def balance(networks: Networks, start: Tensor, times: Sequence[float], totals: S
     """
     mass = np.zeros(len(times))
     for x in start.split(CHUNK_CELLS):
-        _, log_m = flow.integrate(networks, x, torch.zeros_like(x[:, 0]), times, tol=TOL)
+        _, log_m = flow.integrate(networks.individual, x, torch.zeros_like(x[:, 0]), times, tol=TOL)
         mass += log_m.double().exp().sum(1).cpu().numpy()
     surplus = np.log(mass / len(start) / np.asarray(totals))
     dt = np.diff(times)
@@ -37,5 +37,5 @@ def balance(networks: Networks, start: Tensor, times: Sequence[float], totals: S
     k = np.arange(len(dt))
     mean_of_ends[k, k] = mean_of_ends[k, k + 1] = dt / 2
     rates = np.linalg.lstsq(mean_of_ends, -np.diff(surplus))[0]
-    networks.rates += torch.as_tensor(rates).to(networks.rates)
+    networks.rates.copy_(torch.as_tensor(rates))
     networks.times.copy_(torch.as_tensor(np.asarray(times)))

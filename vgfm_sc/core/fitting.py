@@ -36,7 +36,7 @@ steps fit and whose flow does not."""
 
 
 GAIN = 0.03
-"""Share of the score that counts as an improvement: less is not worth the time it takes."""
+"""Share of W1 that counts as an improvement: less is not worth the time it takes, and may be chance."""
 
 
 class Course(NamedTuple):
@@ -85,13 +85,14 @@ def fit(
     Returns
     -------
     The best of the given networks and their refinements by `score` on ``held_out`` cells, or without them on some of
-    ``course`` fixed beforehand: never a worse model than the one given. And the history: ``loss`` by step;
-    ``check_step`` and ``score`` by judgement.
+    ``course`` fixed beforehand: never a worse model than the one given, which stays unless another is better by
+    `GAIN`. And the history: ``loss`` by step; ``check_step`` and ``score`` by judgement.
     """
     judged = (held_out or course).some(CHECK_CELLS, generator)
-    best, best_score = copy.deepcopy(networks), score(networks, judged)
-    gained, gained_step = best_score, 0
+    best, (best_score, size) = copy.deepcopy(networks), score(networks, judged)
     history: dict[str, list[float]] = {"loss": [], "check_step": [0], "score": [best_score]}
+    worth_keeping = best_score - GAIN * size
+    gained, gained_step = best_score, 0
     average, optimiser = copy.deepcopy(networks), Muon(networks, lr, n_steps)
     for k in range(n_steps):
         loss = distribution_loss(networks, course.some(n_cells, generator), mass_weight=mass_weight)
@@ -107,12 +108,12 @@ def fit(
             move_towards(average, networks, 1 - decay)
         history["loss"].append(loss.item())
         if (k + 1) % CHECK_EVERY == 0 or k + 1 == n_steps:
-            reached = score(average, judged)
+            reached, size = score(average, judged)
             history["check_step"].append(k + 1)
             history["score"].append(reached)
-            if reached < best_score:
+            if reached < min(best_score, worth_keeping):
                 best, best_score = copy.deepcopy(average), reached
-            if reached < gained - GAIN * abs(gained):
+            if reached < gained - GAIN * size:
                 gained, gained_step = reached, k + 1
         on_step()
         if patience is not None and k + 1 - gained_step >= max(patience, CHECK_EVERY):
@@ -128,23 +129,24 @@ def distribution_loss(networks: Networks, course: Course, *, mass_weight: float)
     for k in range(1, len(course.times)):
         start, stop = course.times[k - 1], course.times[k]
         n = max(1, round(STEPS_PER_UNIT * (stop - start)))
-        x, log_m = flow.runge_kutta(networks, x, log_m, start, stop, n)
+        x, log_m = flow.runge_kutta(networks.individual, x, log_m, start, stop, n)
         mass_error = mass_error + (log_m.exp().mean() / course.totals[k] - 1).square()
         legs += course.compared(k, x, log_m)
-    return transport.total(legs) + mass_weight * mass_error
+    return transport.added(legs).sum() + mass_weight * mass_error
 
 
 @torch.no_grad()
-def score(networks: Networks, course: Course) -> float:
-    """Mean over later snapshots of W1, debiased between samples, as a share of the data's total spread.
+def score(networks: Networks, course: Course) -> tuple[float, float]:
+    """Mean over later snapshots of W1, debiased between samples, and as it is, as shares of the data's total spread.
 
     Total mass is made right afterwards, so it has no say.
     """
     x = course.snapshots[0]
     try:
-        xs, log_ms = flow.integrate(networks, x, torch.zeros_like(x[:, 0]), course.times, tol=CHECK_TOL)
+        xs, log_ms = flow.integrate(networks.individual, x, torch.zeros_like(x[:, 0]), course.times, tol=CHECK_TOL)
     except FloatingPointError:
-        return float("inf")
+        return float("inf"), float("inf")
     later = range(1, len(course.times))
     legs = [leg for k in later for leg in course.compared(k, xs[k], log_ms[k])]
-    return float(transport.total(legs)) / len(later) / x.shape[1] ** 0.5
+    added, unit = transport.added(legs), len(later) * x.shape[1] ** 0.5
+    return float(added.sum()) / unit, float(added.clamp(min=0).sum()) / unit

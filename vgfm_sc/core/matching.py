@@ -156,6 +156,6 @@ def match(
 
 def matching_loss(networks: Networks, batch: Batch) -> Tensor:
     """The losses of velocity and growth, shape ``(2,)``."""
-    v, g = networks(batch.t, batch.x)
+    v, g = networks.individual(batch.t, batch.x)
     off = torch.stack([(v - batch.v).square().mean(dim=1), (g - batch.g).square()])
     return (off * batch.w).mean(dim=1)

@@ -71,11 +71,13 @@ class Model:
         x = np.asarray(x, dtype=float)
         start = self._tensor(self.scaling.to_unitless(x))
         positions, masses = np.empty((len(steps), *x.shape)), np.empty((len(steps), len(x)))
+        common = self.networks.common_growth(steps)[:, None]  # has kinks, which an integrator would stumble over
         for first in range(0, len(x), CHUNK_CELLS):
             chunk = slice(first, first + CHUNK_CELLS)
-            xs, log_ms = flow.integrate(self.networks, start[chunk], torch.zeros_like(start[chunk, 0]), steps, tol=tol)
-            positions[:, chunk] = x[chunk] + self.scaling.displacement((xs - start[chunk]).cpu().double().numpy())
-            masses[:, chunk] = log_ms.cpu().double().exp().numpy()
+            at, none = start[chunk], torch.zeros_like(start[chunk, 0])
+            xs, log_ms = flow.integrate(self.networks.individual, at, none, steps, tol=tol)
+            positions[:, chunk] = x[chunk] + self.scaling.displacement((xs - at).cpu().double().numpy())
+            masses[:, chunk] = (log_ms.cpu().double() + common).exp().numpy()
         return positions, masses
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:

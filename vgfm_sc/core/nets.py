@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -38,10 +40,24 @@ class Networks(nn.Module):
 
     def forward(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Velocity and growth at ``(t, x)``."""
+        v, g = self.individual(t, x)
+        return v, g + self._common_rate(t if isinstance(t, Tensor) else x.new_full((1,), t))
+
+    def individual(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same without the common rate: what is trained, and smooth in time."""
         time = t[:, None] if isinstance(t, Tensor) else x.new_full((len(x), 1), t)
         state = torch.cat([x.clamp(self.low, self.high), time], dim=1)
-        common = self._common_rate(t if isinstance(t, Tensor) else x.new_full((1,), t))
-        return self.velocity(state), self.growth(state)[:, 0] + common
+        return self.velocity(state), self.growth(state)[:, 0]
+
+    def common_growth(self, times: Sequence[float]) -> Tensor:
+        """Integral of the common rate from ``times[0]`` to each of ``times``, float64."""
+        nodes = self.times.double().cpu()
+        ends = torch.as_tensor(times, dtype=torch.float64)
+        grid = torch.cat([nodes, ends]).unique()
+        before, after = (self._common_rate(t.to(self.times)).double().cpu() for t in (grid[:-1], grid[1:]))
+        passed = torch.cat([grid.new_zeros(1), (grid.diff() * (before + after) / 2).cumsum(0)])
+        at = passed[torch.searchsorted(grid, ends)]
+        return at - at[0]
 
     def keep_to(self, x: Tensor) -> None:
         """Set the box around cells ``x``, shape ``(n, d)``."""

@@ -46,8 +46,8 @@ def debiased(x: Tensor, log_m: Tensor, y: Tensor) -> list[Leg]:
     ]
 
 
-def total(legs: Sequence[Leg]) -> Tensor:
-    """The sum over ``legs``, exact.
+def added(legs: Sequence[Leg]) -> Tensor:
+    """What each leg adds to the sum of all, exact, shape ``(len(legs),)``.
 
     Positions get the gradient of the optimal plan held fixed, masses the dual potential (envelope theorem). The plans
     are found side by side, in as many threads as torch uses.
@@ -55,7 +55,7 @@ def total(legs: Sequence[Leg]) -> Tensor:
     problems = [_problem(leg) for leg in legs]
     with ThreadPoolExecutor(max(1, min(torch.get_num_threads(), len(legs)))) as pool:
         solved = list(pool.map(_solve, problems))  # POT lets go of the interpreter's lock
-    return torch.stack([leg.share * _distance(leg, *parts) for leg, parts in zip(legs, solved, strict=True)]).sum()
+    return torch.stack([leg.share * _distance(leg, *parts) for leg, parts in zip(legs, solved, strict=True)])
 
 
 def _problem(leg: Leg) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
