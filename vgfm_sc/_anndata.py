@@ -67,6 +67,15 @@ class Snapshots(NamedTuple):
     rows: list[np.ndarray]
 
 
+def basis_key(adata: ad.AnnData, basis: str) -> str:
+    """Key of ``obsm`` that is meant by ``basis``, which may leave out the ``X_``."""
+    for name in (f"X_{basis}", basis):
+        if name in adata.obsm:
+            return name
+    msg = f"Basis {basis!r} not found in adata.obsm. Available: {[basis_name(k) for k in adata.obsm]}."
+    raise KeyError(msg)
+
+
 def basis_name(use_rep: str) -> str:
     """``"X_pca"`` -> ``"pca"``."""
     return use_rep.removeprefix("X_")
@@ -164,12 +173,29 @@ def check_free(adata: ad.AnnData, keys: Keys, n_models: int) -> list[tuple[str, 
         params = earlier.get("params", {})
         theirs = Keys.of(keys.uns, str(params.get("use_rep", keys.use_rep)))
         ours = set(theirs.slots(int(params.get("n_models", 1))))
+        ours |= {projection(keys.uns, str(basis)) for basis in earlier.get("projected", ())}
     wanted = set(keys.slots(n_models))
     taken = sorted(f"{slot}[{name!r}]" for slot, name in wanted - ours if name in getattr(adata, slot))
     if taken:
         msg = f"adata already holds {', '.join(taken)}, not written by a fit. Choose another key_added."
         raise ValueError(msg)
     return sorted(ours - wanted)
+
+
+def projection(key: str, basis: str) -> tuple[str, str]:
+    """``(slot, name)`` of the velocity on an embedding."""
+    return "obsm", f"{key}_velocity_{basis}"
+
+
+def free_projection(adata: ad.AnnData, key: str, basis: str) -> tuple[str, str]:
+    """Where the velocity on ``basis`` goes; refuses to overwrite an entry that is not ours."""
+    result = read_result(adata, key)
+    slot, name = projection(key, basis)
+    own = [basis_name(result["params"]["use_rep"]), *map(str, result.get("projected", ()))]
+    if name in adata.obsm and basis not in own:
+        msg = f"adata already holds {slot}[{name!r}], not written by a projection. Rename it, or the basis."
+        raise ValueError(msg)
+    return slot, name
 
 
 def write(adata: ad.AnnData, entries: Mapping[tuple[str, str], Any], remove: Sequence[tuple[str, str]] = ()) -> None:
@@ -225,6 +251,15 @@ def read_trajectories(adata: ad.AnnData, key: str) -> dict[str, Any]:
         msg = f"No trajectories in adata.uns[{key!r}]. Run `vgfm_sc.tl.simulate(adata, key={key!r})` first."
         raise KeyError(msg)
     return result["trajectories"]
+
+
+def read_velocity(adata: ad.AnnData, key: str) -> np.ndarray:
+    """Velocity in the representation of the fit, float64, shape ``(n_obs, d)``."""
+    name = Keys.of(key, read_result(adata, key)["params"]["use_rep"]).velocity
+    if name not in adata.obsm:
+        msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
+        raise KeyError(msg)
+    return np.asarray(adata.obsm[name], dtype=float)
 
 
 def read_growth(adata: ad.AnnData, key: str) -> np.ndarray:

@@ -78,6 +78,7 @@ def vgfm(
         Bend the straight paths so that velocity and growth are continuous across time points, see
         `vgfm_sc.core.smoothing`.
     """
+    _check_positive(eps=eps, rho=rho, drift_rho=1.0 if drift_rho is None else drift_rho)
     coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho, drift_rho=drift_rho)
     settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth}
     if drift_rho is not None:
@@ -93,5 +94,13 @@ def otcfm(*, eps: float = 0.002, noise: float = 0.5) -> Method:
     eps, noise
         As in `vgfm`.
     """
+    _check_positive(eps=eps)
     coupling = partial(couplings.balanced, eps=eps)
     return Method(coupling, noise=noise, name="otcfm", settings={"eps": eps, "noise": noise})
+
+
+def _check_positive(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not value > 0:
+            msg = f"{name} must be positive, got {value!r}."
+            raise ValueError(msg)

@@ -26,7 +26,7 @@ from accuracy import MAX_CELLS, machine
 from cases import CASES, clusters
 
 import vgfm_sc
-from vgfm_sc.core import coupling, fitting, matching, nets, optim, path
+from vgfm_sc.core import coupling, device, fitting, matching, nets, optim, path
 from vgfm_sc.core.flow import CHUNK_CELLS
 from vgfm_sc.core.scaling import Scaling
 
@@ -44,6 +44,8 @@ def medians(*functions: Callable[[], object], repeats: int = 5) -> list[float]:
         for function, spent in zip(functions, seconds, strict=True):
             began = time.perf_counter()
             function()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if k:
                 spent.append(time.perf_counter() - began)
     return [float(np.median(spent)) for spent in seconds]
@@ -54,7 +56,8 @@ def unitless(case) -> tuple[list[torch.Tensor], list[float]]:
     x, t = np.asarray(case.adata.obsm[case.use_rep], dtype=float), case.adata.obs[case.time_key].to_numpy(dtype=float)
     points = np.unique(t)
     scaling = Scaling.of(x, points)
-    cells = [torch.as_tensor(scaling.to_unitless(x[t == point]), dtype=torch.float32) for point in points]
+    place = device.choose("auto")
+    cells = [torch.as_tensor(scaling.to_unitless(x[t == p]), dtype=torch.float32, device=place) for p in points]
     return cells, [float(scaling.to_unitless_time(point)) for point in points]
 
 
@@ -64,7 +67,7 @@ def step() -> None:
         cells, times = unitless(case)
         intervals = []
         for k, (x0, x1) in enumerate(zip(cells[:-1], cells[1:], strict=True)):
-            masses = torch.ones(len(x0)), torch.ones(len(x1))
+            masses = torch.ones_like(x0[:, 0]), torch.ones_like(x1[:, 0])
             plan = coupling.balanced(x0, x1, *masses, torch.Generator().manual_seed(0), eps=0.002)
             ends = (x0, x1), (times[k], times[k + 1])
             intervals.append(matching.Interval(plan, *ends, path.straight, (0.01, 0.01), None))
@@ -72,7 +75,7 @@ def step() -> None:
         batches = list(matching.batches(intervals, size, n_steps, torch.Generator().manual_seed(0)))
 
         def start(cells=cells, times=times) -> nets.Networks:
-            networks = nets.seeded(cells[0].shape[1], WIDTH, DEPTH, len(times), 0)
+            networks = nets.seeded(cells[0].shape[1], WIDTH, DEPTH, len(times), 0).to(cells[0].device)
             networks.keep_to(torch.cat(cells))
             return networks
 
@@ -98,7 +101,7 @@ def step() -> None:
         )
     for n in (2000, 20_000, 200_000):
         cells, times = unitless(clusters(n, 50, (0.0, 1.0)))
-        networks = nets.seeded(50, WIDTH, DEPTH, 2, 0)
+        networks = nets.seeded(50, WIDTH, DEPTH, 2, 0).to(cells[0].device)
         course, generator = fitting.Course(cells, times, [1.0, 1.0], [True, True]), torch.Generator().manual_seed(0)
 
         def fitted(networks=networks, course=course, generator=generator) -> None:

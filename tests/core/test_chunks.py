@@ -6,6 +6,11 @@ from scipy.sparse import csr_array
 from vgfm_sc.core import chunks, coupling
 
 
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(chunks, "FEWEST_CELLS", 1)
+
+
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 

@@ -24,7 +24,7 @@ def test_displacements_are_means_over_neighbours_weighted_by_mass(block):
     rng = np.random.default_rng(0)
     x0, x1 = rng.standard_normal((50, 2)), rng.standard_normal((70, 2)) + 1
     plan = rng.random((50, 70)) * (rng.random((50, 70)) < 0.2) * rng.uniform(0.1, 5, (50, 1))
-    near = nearest(torch.as_tensor(x0), drift.NEIGHBOURS, 10**6).numpy()
+    near = nearest(torch.as_tensor(x0), torch.as_tensor(x0), drift.NEIGHBOURS, 10**6).numpy()
     wanted = np.empty_like(x0)
     for i in range(50):
         pairs = plan[near[i]]

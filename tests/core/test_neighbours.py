@@ -9,7 +9,7 @@ from vgfm_sc.core import neighbours
 @pytest.mark.parametrize("block", [1, 700, 10**6])
 def test_nearest_agrees_with_a_tree_whatever_the_block(block):
     x = np.random.default_rng(0).standard_normal((120, 3))
-    found = neighbours.nearest(torch.as_tensor(x), 7, block)
+    found = neighbours.nearest(torch.as_tensor(x), torch.as_tensor(x), 7, block)
     wanted = cKDTree(x).query(x, 7)[1]
     assert found.shape == (120, 7)
     np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(wanted, axis=1))

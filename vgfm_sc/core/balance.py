@@ -30,7 +30,7 @@ def balance(networks: Networks, start: Tensor, times: Sequence[float], totals: S
     mass = np.zeros(len(times))
     for x in start.split(CHUNK_CELLS):
         _, log_m = flow.integrate(networks.individual, x, torch.zeros_like(x[:, 0]), times, tol=TOL)
-        mass += log_m.double().exp().sum(1).cpu().numpy()
+        mass += log_m.cpu().double().exp().sum(1).numpy()
     surplus = np.log(mass / len(start) / np.asarray(totals))
     dt = np.diff(times)
     mean_of_ends = np.zeros((len(dt), len(times)))

@@ -20,17 +20,21 @@ from torch import Tensor
 REDRAWS = 2
 """Times that the snapshots are cut anew: chance falls with its square root, cost grows with it."""
 
+FEWEST_CELLS = 100
+"""Of a snapshot in one part: parts differ by a cell, which must not matter."""
+
 FEWEST_ENTRIES = 10
 """Of a cell, however large the snapshots: with few, what is left of a row says little about it."""
 
-RESCALINGS = 3
-"""Rounds in which a thinned plan gets its marginals back: one leaves a percent, three what rounding leaves."""
+RESCALINGS = 10
+"""Rounds in which a thinned plan gets its marginals back: with few entries a cell, three would leave percents."""
 
 
 def split(x0: Tensor, x1: Tensor, most_pairs: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
     """Rows and columns of all parts: one that is everything, or several cuts into parts below ``most_pairs``."""
-    n_parts = min(math.ceil(math.sqrt(len(x0) * len(x1) / most_pairs)), len(x0), len(x1))
-    if n_parts == 1:
+    most_parts = min(len(x0), len(x1)) // FEWEST_CELLS
+    n_parts = min(math.ceil(math.sqrt(len(x0) * len(x1) / most_pairs)), most_parts)
+    if n_parts <= 1:
         return [(torch.arange(len(x0)), torch.arange(len(x1)))]
     orders = [_by_neighbourhood(x, n_parts).cpu() for x in (x0, x1)]
     return [part for _ in range(REDRAWS) for part in zip(*(_dealt(o, n_parts, generator) for o in orders), strict=True)]
@@ -54,7 +58,8 @@ def _dealt(order: Tensor, n_parts: int, generator: torch.Generator) -> list[Tens
     """Of every ``n_parts`` cells in a row one to each part, at random."""
     n_rounds = math.ceil(len(order) / n_parts)
     part = torch.rand(n_rounds, n_parts, generator=generator).argsort(dim=1).flatten()[: len(order)]
-    return [order[part == k].sort().values for k in range(n_parts)]
+    dealt = order[part.argsort(stable=True)].split(part.bincount(minlength=n_parts).tolist())
+    return [cells.sort().values for cells in dealt]
 
 
 def coupled(
@@ -72,7 +77,8 @@ def coupled(
 
     Returns
     -------
-    The mean plan, shape ``(n, m)`` and of about ``most_entries`` entries at most, and the answers, without their plans.
+    The mean plan, shape ``(n, m)``, of about ``most_entries`` or twice `FEWEST_ENTRIES` a cell at most, and the
+    answers, without their plans.
     """
     shape = len(x0), len(x1)
     parts = split(x0, x1, most_pairs, generator)
@@ -92,10 +98,10 @@ def coupled(
 
 
 def thinned(plan: csr_array, per_cell: int, generator: torch.Generator) -> csr_array:
-    """``plan`` with about ``per_cell`` entries for each source and each target, of the same expectation and marginals.
+    """``plan`` with about ``per_cell`` entries for each source and each target, and the same marginals.
 
     Entries above a ``per_cell``-th of their row or column stay as they are; others are raised to it with the chance
-    that keeps their mean, or dropped.
+    that keeps their mean, or dropped, but for the largest of each column.
     """
     if plan.nnz <= per_cell * sum(plan.shape):
         return plan
@@ -110,6 +116,6 @@ def thinned(plan: csr_array, per_cell: int, generator: torch.Generator) -> csr_a
     data, rows = np.where(small, floor, plan.data)[kept], rows[kept]
     thin = csr_array((data, (rows, plan.indices[kept])), shape=plan.shape)
     for _ in range(RESCALINGS):
-        thin.data *= (row / thin.sum(axis=1))[rows]
+        thin.data *= row[rows] / thin.sum(axis=1)[rows]
         thin.data *= (column / thin.sum(axis=0))[thin.indices]
     return thin

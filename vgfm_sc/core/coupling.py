@@ -24,8 +24,8 @@ MOST_PAIRS = {"cpu": 40_000_000, "cuda": 400_000_000}
 MOST_ENTRIES = 5_000_000
 """Entries that are kept of a plan: 12 bytes each, and 20 more while training draws from them."""
 
-BLOCK_PAIRS = 500_000
-"""Pairs whose costs are held at once: 4 MB each copy, near the processor's cache."""
+BLOCK_PAIRS = {"cpu": 500_000, "cuda": 50_000_000}
+"""Pairs whose costs are held at once: 4 MB a copy, near a processor's cache; or what keeps a GPU busy."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Coupling:
 
     ``plan``: csr, shape ``(n, m)``, mass that source cell i sends to target cell j. ``mass0``: shape ``(n,)``, mass
     the source cells hold. ``marginal_error``: L1 error of the marginals as a share of the total mass, as solved.
-    ``n_parts``: 1 when the snapshots were coupled whole.
+    ``n_parts``: couplings that it is the mean of; 1 when the snapshots were coupled whole.
     """
 
     plan: csr_array
@@ -73,13 +73,13 @@ def semi_relaxed(
         if drift_rho is None:
             return _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=rho)
         first = _solved(x0, x1, held, held, mass1, generator, eps=eps, rho=drift_rho)
-        moved = drift.carried(x0, x1, first.plan, BLOCK_PAIRS)
+        moved = drift.carried(x0, x1, first.plan, BLOCK_PAIRS[x0.device.type])
         coupling = _solved(moved, x1, held, held, mass1, generator, eps=eps, rho=rho)
         return replace(
             coupling,
             converged=first.converged and coupling.converged,
             n_iter=first.n_iter + coupling.n_iter,
-            marginal_error=max(first.marginal_error, coupling.marginal_error),
+            marginal_error=float(np.max([first.marginal_error, coupling.marginal_error])),
         )
 
     return _in_parts(couple, x0, x1, mass0, mass1, generator)
@@ -116,7 +116,7 @@ def _in_parts(
         mass0.cpu().numpy(),
         converged=all(part.converged for part in parts),
         n_iter=max(part.n_iter for part in parts),
-        marginal_error=max(part.marginal_error for part in parts),
+        marginal_error=float(np.max([part.marginal_error for part in parts])),  # NaN stays
         n_parts=len(parts),
     )
 
@@ -148,7 +148,7 @@ def _solved(
         rho=rho,
         tol=MARGINAL_TOL,
         max_iter=MAX_PRODUCTS,
-        block=BLOCK_PAIRS,
+        block=BLOCK_PAIRS[x0.device.type],
         generator=generator,
     )
     return Coupling(solved.entries, held.cpu().numpy(), solved.converged, solved.n_iter, solved.marginal_error)

@@ -22,5 +22,6 @@ def carried(x0: Tensor, x1: Tensor, plan: csr_array, block: int) -> Tensor:
     """``x0``, shape ``(n, d)``, moved on by the mean displacement of its neighbours in ``plan``, weighted by mass."""
     row_mass = torch.as_tensor(plan.sum(axis=1)).to(x0)
     moved = torch.as_tensor(plan @ x1.cpu().numpy()).to(x0) - row_mass[:, None] * x0  # mass times displacement
-    near = nearest(x0, min(NEIGHBOURS, len(x0)), block)
-    return x0 + moved[near].sum(1) / row_mass[near].sum(1)[:, None]
+    near = nearest(x0, x0, min(NEIGHBOURS, len(x0)), block)
+    held = row_mass[near].sum(1)[:, None]
+    return x0 + torch.where(held > 0, moved[near].sum(1) / held, 0.0)  # what has no descendants is carried nowhere

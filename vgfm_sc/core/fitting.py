@@ -96,11 +96,11 @@ def fit(
     average, optimiser = copy.deepcopy(networks), Muon(networks, lr, n_steps)
     for k in range(n_steps):
         loss = distribution_loss(networks, course.some(n_cells, generator), mass_weight=mass_weight)
-        loss.backward()
         if not torch.isfinite(loss):
             msg = f"The fitting loss is not finite at step {k}; the best model before it is kept. Lower fit_lr."
             warnings.warn(msg, RuntimeWarning, stacklevel=2)
             break
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(networks.parameters(), GRADIENT_NORM)
         optimiser.step()
         with torch.no_grad():
@@ -122,7 +122,10 @@ def fit(
 
 
 def distribution_loss(networks: Networks, course: Course, *, mass_weight: float) -> Tensor:
-    """Sum over later snapshots of W1 to the simulated cells and ``mass_weight`` times squared relative mass error."""
+    """Sum over later snapshots of W1 to the simulated cells and ``mass_weight`` times squared relative mass error.
+
+    NaN where the simulation leaves the finite numbers.
+    """
     x = course.snapshots[0]
     log_m = torch.zeros_like(x[:, 0])
     mass_error, legs = x.new_zeros(()), []
@@ -132,6 +135,8 @@ def distribution_loss(networks: Networks, course: Course, *, mass_weight: float)
         x, log_m = flow.runge_kutta(networks.individual, x, log_m, start, stop, n)
         mass_error = mass_error + (log_m.exp().mean() / course.totals[k] - 1).square()
         legs += course.compared(k, x, log_m)
+    if not (torch.isfinite(x).all() and torch.isfinite(log_m).all()):  # there is no transport to solve
+        return x.new_tensor(torch.nan)
     return transport.added(legs).sum() + mass_weight * mass_error
 
 

@@ -32,7 +32,8 @@ SHORTEST = 1e-12
 """Of the whole span: what is left is not worth a step of its own."""
 
 MAX_STEPS = 2000
-"""Steps, taken or refused, before a field is called too rough: trained networks need some tens an interval."""
+"""Steps, taken or refused, from one time to the next before a field is called too rough: trained networks need some
+tens an interval."""
 
 
 @torch.no_grad()
@@ -54,11 +55,12 @@ def integrate(field: Field, x: Tensor, log_m: Tensor, times: Sequence[float], *,
     slopes = state.new_empty(len(NODES) + 1, *state.shape)
     slopes[0] = _slope(field, t, state)
     span, direction = abs(last - t), 1.0 if last >= t else -1.0
-    h, k = 0.1 * span, 1
-    for _ in range(MAX_STEPS):
+    h, k, tried = 0.1 * span, 1, 0
+    while tried < MAX_STEPS:
+        tried += 1
         while k < len(times) and times[k] == t:
             found[k] = state
-            k += 1
+            k, tried = k + 1, 0
         if k == len(times):
             return found[..., :-1], found[..., -1]
         ends = h >= abs(last - t) - SHORTEST * span
@@ -72,7 +74,7 @@ def integrate(field: Field, x: Tensor, log_m: Tensor, times: Sequence[float], *,
                 passed += 1
             if passed > k:
                 found[k:passed] = _between(state, slopes, step, [(u - t) / step for u in times[k:passed]])
-                k = passed
+                k, tried = passed, 0
             t, state = t_new, new
             slopes[0] = slopes[-1]
         h = abs(step) * _factor(ratio)

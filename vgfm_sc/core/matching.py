@@ -64,7 +64,10 @@ class Interval:
         rows = np.repeat(np.arange(plan.shape[0]), np.diff(plan.indptr))
         growth = coupling.row_mass
         if not (growth > 0).all():
-            msg = f"The coupling leaves {int((growth <= 0).sum())} of {len(growth)} cells without descendants."
+            msg = (
+                f"The coupling leaves {int((growth <= 0).sum())} of {len(growth)} cells without descendants. Are they "
+                "outliers, far from all later cells? Drop them, or raise rho."
+            )
             raise ValueError(msg)
         start, stop = plan.data / growth[rows], plan.data
         draw = 0.5 * (start / start.sum() + stop / stop.sum())

@@ -59,7 +59,7 @@ class Model:
     def simulate(
         self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Follow cells at ``x``, each of mass 1, from ``times[0]`` through the others.
+        """Follow cells at ``x``, each of mass 1, from ``times[0]`` through the others, in one direction.
 
         ``tol`` bounds the root-mean-square error of a step, as a share of the data's spread.
 
@@ -67,6 +67,10 @@ class Model:
         -------
         Positions, shape ``(len(times), n, d)``, and masses, shape ``(len(times), n)``.
         """
+        forth = np.sign(np.diff(np.asarray(times, dtype=float)))
+        if not ((forth >= 0).all() or (forth <= 0).all()):
+            msg = f"times must lead in one direction, got {list(times)}."
+            raise ValueError(msg)
         steps = [float(self.scaling.to_unitless_time(t)) for t in times]
         x = np.asarray(x, dtype=float)
         start = self._tensor(self.scaling.to_unitless(x))

@@ -1,4 +1,4 @@
-"""Nearest cells within a snapshot."""
+"""Nearest cells."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ QUERIES = 1000
 """Cells whose nearest neighbour is looked up for the spacing: enough for a median."""
 
 
-def nearest(x: Tensor, k: int, block: int) -> Tensor:
-    """The ``k`` nearest cells of each cell, itself among them, shape ``(n, k)``; ``block`` pairs at once."""
+def nearest(points: Tensor, x: Tensor, k: int, block: int) -> Tensor:
+    """The ``k`` cells of ``x`` nearest to each of ``points``, nearest first, ``(m, k)``; ``block`` pairs at once."""
     half_squares = x.square().sum(1) / 2
     return torch.cat(
         [
             torch.addmm(half_squares, rows, x.T, alpha=-1).topk(k, largest=False).indices
-            for rows in x.split(max(1, block // len(x)))
+            for rows in points.split(max(1, block // len(x)))
         ]
     )
 
@@ -25,7 +25,7 @@ def spacing(x: Tensor, block: int) -> float:
 
     Cells at one point, as where expression is cut off at 0 or cells are drawn twice, count once.
     """
-    x = x.unique(dim=0)
+    x = x.cpu().unique(dim=0).to(x)  # not every device can
     if len(x) < 2:
         return 0.0
     some = x[:: max(1, len(x) // QUERIES)]

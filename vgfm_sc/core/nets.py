@@ -51,10 +51,10 @@ class Networks(nn.Module):
 
     def common_growth(self, times: Sequence[float]) -> Tensor:
         """Integral of the common rate from ``times[0]`` to each of ``times``, float64."""
-        nodes = self.times.double().cpu()
+        nodes = self.times.cpu().double()
         ends = torch.as_tensor(times, dtype=torch.float64)
         grid = torch.cat([nodes, ends]).unique()
-        before, after = (self._common_rate(t.to(self.times)).double().cpu() for t in (grid[:-1], grid[1:]))
+        before, after = (self._common_rate(t.to(self.times)).cpu().double() for t in (grid[:-1], grid[1:]))
         passed = torch.cat([grid.new_zeros(1), (grid.diff() * (before + after) / 2).cumsum(0)])
         at = passed[torch.searchsorted(grid, ends)]
         return at - at[0]

@@ -14,6 +14,9 @@ REACH = 100.0
 """Most that two potentials may move apart, in units of eps, before the entries are formed anew: their factors stay far
 from the limits of float64."""
 
+EMPTY = 1e-12
+"""Curvature of a row without mass, as a share of the largest: nothing is to be divided by 0."""
+
 CG_ITERATIONS = 200
 """Conjugate-gradient cap per Newton step; an unfinished solve is still an ascent direction."""
 
@@ -49,8 +52,18 @@ def ascend(
     """
     plan, transpose = matrix
     total, products = float(b.sum()), 1
-    u, moved = torch.ones_like(f), torch.zeros_like(f)
-    v = b / (transpose @ u)
+
+    def factors(moved: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Row and column factors for a potential moved so far, and the semi-dual up to a constant."""
+        common = moved.mean()  # a common shift changes no entry, and may be too large for the exponential
+        u = torch.exp((moved - common) / eps)
+        v = b / (transpose @ u)
+        now = f + moved
+        source = a @ now if np.isinf(rho) else -rho * (a @ torch.expm1(-now / rho))
+        return u, v, float(source + eps * (b @ torch.log(v)) - common * total)
+
+    moved = torch.zeros_like(f)
+    u, v, value = factors(moved)
     while products < max_iter:
         row = u * (plan @ v)
         want = a * torch.exp(-(f + moved) / rho)
@@ -60,6 +73,7 @@ def ascend(
         if error < tol:
             return f + moved, products, True
         diagonal = row / eps + want / rho
+        diagonal = diagonal.clamp(min=EMPTY * float(diagonal.max()))
 
         def hessian(z: Tensor, u=u, v=v, diagonal=diagonal) -> Tensor:
             return diagonal * z - u * (plan @ (v * v / b * (transpose @ (u * z)))) / eps
@@ -67,19 +81,18 @@ def ascend(
         step, used = _conjugate_gradient(hessian, residual, 1 / diagonal, min(0.1, error**0.5))
         products += 2 * used
         apart = _range(moved + step) / eps
-        step = step * min(1.0, REACH / apart) if apart > REACH else step
-        slope, value = float(residual @ step), _value(f + moved, v, a, b, eps, rho)
+        step = step * (REACH / apart) if apart > REACH else step
+        slope = float(residual @ step)
         for _ in range(30):
-            u_new = torch.exp((moved + step) / eps)
-            v_new = b / (transpose @ u_new)
+            u_new, v_new, reached = factors(moved + step)
             products += 1
             # the increase Armijo asks for, less what rounding can hide
-            if _value(f + moved + step, v_new, a, b, eps, rho) >= value + 1e-4 * slope - 1e-13 * abs(value):
+            if np.inf > reached >= value + 1e-4 * slope - 1e-13 * abs(value):
                 break
             step, slope = step / 2, slope / 2
         else:
             return f + moved, products, True  # no ascent left at float64: the caller measures the error and says so
-        moved, u, v = moved + step, u_new, v_new
+        moved, u, v, value = moved + step, u_new, v_new, reached
         if _range(moved) > 0.5 * REACH * eps:
             break
     return f + moved, products, False
@@ -88,12 +101,6 @@ def ascend(
 def _range(values: Tensor) -> float:
     low, high = values.aminmax()
     return float(high - low)
-
-
-def _value(f: Tensor, v: Tensor, a: Tensor, b: Tensor, eps: float, rho: float) -> float:
-    """Semi-dual up to a constant; as rho grows its first term tends to ``sum a f``."""
-    source = a @ f if np.isinf(rho) else -rho * (a @ torch.expm1(-f / rho))
-    return float(source + eps * (b @ torch.log(v)))
 
 
 def _conjugate_gradient(

@@ -1,4 +1,4 @@
-"""The costs between two clouds of points, by blocks of rows: nothing of their full size is ever held."""
+"""The costs between two clouds of points, by blocks of rows; only the pairs that carry mass are kept."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Pairs:
     """
 
     def __init__(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor, block: int):
-        centre = (x.mean(0) + y.mean(0)) / 2  # |x|^2 + |y|^2 - 2 x.y loses least near the origin
-        self.x, self.y, self.a, self.b, self.block = x - centre, y - centre, a, b, block
+        self.centre = (x.mean(0) + y.mean(0)) / 2  # |x|^2 + |y|^2 - 2 x.y loses least near the origin
+        self.x, self.y, self.a, self.b, self.block = x - self.centre, y - self.centre, a, b, block
         self.shape = len(x), len(y)
         self._y2 = self.y.square().sum(1)
 
@@ -28,7 +28,7 @@ class Pairs:
         return float(self.x.square().sum(1).mean() + self._y2.mean() - 2 * self.x.mean(0) @ self.y.mean(0))
 
     def subsample(self, n: int, generator: torch.Generator) -> Pairs:
-        """At most ``n`` points a side, the masses raised to the same totals."""
+        """At most ``n`` points a side around a ``centre`` of their own, the masses raised to the same totals."""
 
         def some(points: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
             rows = torch.randperm(len(points), generator=generator)[:n].to(points.device)

@@ -105,22 +105,26 @@ class _Stage(NamedTuple):
 
 def _solved(pairs: Pairs, eps: float, rho: float, tol: float, max_iter: int, generator: torch.Generator) -> _Stage:
     """The last of the stages from a large eps to ``eps``."""
+    used = 0
     if max(pairs.shape) > COARSE_CELLS:
         stages = [eps / EPS_STEP]
         coarse = pairs.subsample(COARSE_CELLS, generator)
-        g = _solved(coarse, stages[0], rho, STAGE_TOL, max_iter, generator).g
-        f = Pairs(pairs.x, coarse.y, pairs.a, coarse.b, pairs.block).source_potential(g, stages[0], rho)
+        found = _solved(coarse, stages[0], rho, STAGE_TOL, max_iter, generator)
+        used = found.n_iter
+        to_coarse = Pairs(pairs.x, coarse.y + coarse.centre, pairs.a, coarse.b, pairs.block)
+        f = to_coarse.source_potential(found.g, stages[0], rho)
     else:
-        stages = [eps]
-        while stages[0] < pairs.mean_cost():
-            stages.insert(0, stages[0] / EPS_STEP)
-        stages.pop() if len(stages) > 1 else None
+        stages = []
+        while (stages[0] if stages else eps) < pairs.mean_cost():
+            stages.insert(0, (stages[0] if stages else eps) / EPS_STEP)
         f = torch.zeros_like(pairs.a)
-    support, used = None, 0
+    first = stages[0] if stages else eps
+    f = pairs.source_potential(pairs.target_potential(f, first), first, rho)
+    support = None
     for stage in stages:
-        reached = _stage(pairs, f, support, stage, rho, STAGE_TOL, STAGE_SHARE, max_iter)
+        reached = _stage(pairs, f, support, stage, rho, STAGE_TOL, STAGE_SHARE, max_iter - used)
         f, support, used = reached.f, reached.support, used + reached.n_iter
-    reached = _stage(pairs, f, support, eps, rho, tol, SHARE, max_iter)
+    reached = _stage(pairs, f, support, eps, rho, tol, SHARE, max_iter - used)
     return reached._replace(n_iter=used + reached.n_iter)
 
 
@@ -128,32 +132,37 @@ def _stage(
     pairs: Pairs, f: Tensor, support: Support | None, eps: float, rho: float, tol: float, share: float, max_iter: int
 ) -> _Stage:
     """Solve at ``eps`` from ``f``, on ``support`` and what it lacks."""
-    used = 0
+    used, done = 0, False
     while True:
         if support is not None:
-            f, products = _settled(pairs, f, support, eps, rho, 0.3 * tol, min(SETTLE_ITERATIONS, max_iter - used))
+            most = min(SETTLE_ITERATIONS, max_iter - used)
+            f, products, done = _settled(pairs, f, support, eps, rho, 0.3 * tol, most)
             used += products
         g = pairs.target_potential(f, eps)
         found, mass, row = pairs.entries(f, g, eps, share)
-        error = _error(pairs, f, row, rho)
-        if error < tol or used >= max_iter:
+        error = float((pairs.a * torch.exp(-f / rho) - row).abs().sum() / pairs.b.sum())
+        wider = found if support is None else support.joined(found)
+        stuck = done and support is not None and len(wider.cost) == len(support.cost)
+        if not error >= tol or used >= max_iter or stuck:  # an error that is not a number ends it too
             return _Stage(f, g, found, mass, used, error)
-        support = found if support is None else support.joined(found)
+        support = wider
 
 
 def _settled(
     pairs: Pairs, f: Tensor, support: Support, eps: float, rho: float, tol: float, max_iter: int
-) -> tuple[Tensor, int]:
-    """The potential that is optimal on ``support`` alone, and the products with the plan it took."""
+) -> tuple[Tensor, int, bool]:
+    """The potential that is optimal on ``support`` alone, the products with the plan it took, and whether it is.
+
+    Newton's method sees rows by their mass. An alternation before and after it also does right by those with next to
+    none, whose potential says how little it is.
+    """
     a, b, used, done = pairs.a, pairs.b, 0, False
+    if not np.isinf(rho):  # a common shift is the slowest mode of alternation, and has a closed form
+        f = f + rho * torch.log((a * torch.exp(-f / rho)).sum() / b.sum())
+    f = support.source_potential(f, support.target_potential(f, a, b, eps), b, eps, rho)
     while not done and used < max_iter:
         g = support.target_potential(f, a, b, eps)
         matrix = support.matrix(support.log_mass(f, g, a, b, eps).exp_())
         f, products, done = newton.ascend(matrix, f, a, b, eps=eps, rho=rho, tol=tol, max_iter=max_iter - used)
         used += products
-    return f, used
-
-
-def _error(pairs: Pairs, f: Tensor, row: Tensor, rho: float) -> float:
-    """L1 error of the row marginal as a share of the total mass."""
-    return float((pairs.a * torch.exp(-f / rho) - row).abs().sum() / pairs.b.sum())
+    return support.source_potential(f, support.target_potential(f, a, b, eps), b, eps, rho), used, done

@@ -25,8 +25,9 @@ class Support:
         """The pairs of either."""
         keys = torch.cat([part.rows.long() * self.shape[1] + part.columns for part in (self, other)])
         kept, of = torch.unique(keys, return_inverse=True)
-        cost = torch.empty(len(kept), dtype=self.cost.dtype, device=self.cost.device)
-        cost[of] = torch.cat([self.cost, other.cost])
+        cost, n = torch.empty(len(kept), dtype=self.cost.dtype, device=self.cost.device), len(self.cost)
+        cost[of[:n]] = self.cost  # one after the other: which of two writes to one place wins is left to chance
+        cost[of[n:]] = other.cost
         rows = kept // self.shape[1]
         return Support(rows.bincount(minlength=self.shape[0]), (kept % self.shape[1]).int(), cost, self.shape)
 
@@ -37,6 +38,15 @@ class Support:
         top = torch.full_like(b, -torch.inf).scatter_reduce_(0, columns, z, "amax")
         total = torch.zeros_like(b).index_add_(0, columns, z.sub_(top[columns]).exp_())
         return -eps * (top + total.log())
+
+    def source_potential(self, f: Tensor, g: Tensor, b: Tensor, eps: float, rho: float) -> Tensor:
+        """The f that is optimal for ``g`` on these pairs, shape ``(n,)``; as it was for a source without pairs."""
+        z = ((g / eps + b.log())[self.columns]).sub_(self.cost / eps)
+        rows = self.rows.long()
+        top = torch.full_like(f, -torch.inf).scatter_reduce_(0, rows, z, "amax")
+        total = torch.zeros_like(f).index_add_(0, rows, z.sub_(top[rows]).exp_())
+        damped = eps if rho == float("inf") else eps * rho / (rho + eps)
+        return torch.where(total > 0, -damped * (top + total.log()), f)
 
     def log_mass(self, f: Tensor, g: Tensor, a: Tensor, b: Tensor, eps: float) -> Tensor:
         """Log of the mass of each pair at the potentials ``f`` and ``g``."""
@@ -71,6 +81,9 @@ class Matrix(NamedTuple):
 def _csr(rows: Tensor, columns: Tensor, mass: Tensor, shape: tuple[int, int]) -> Tensor:
     pointers = torch.zeros(shape[0] + 1, dtype=torch.int32, device=rows.device)
     pointers[1:] = rows.bincount(minlength=shape[0]).cumsum(0)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(pointers, columns, mass, size=shape, check_invariants=False)
+    return torch.sparse_csr_tensor(pointers, columns, mass, size=shape, check_invariants=False)
+
+
+with warnings.catch_warnings():  # torch says once in a process that these are new; here no other thread is disturbed
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+    _csr(torch.zeros(1, dtype=torch.int32), torch.zeros(1, dtype=torch.int32), torch.ones(1), (1, 1))

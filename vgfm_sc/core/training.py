@@ -65,7 +65,7 @@ def train(
             progress.update()
     generator = torch.Generator().manual_seed(seed)
     cells = [torch.tensor(x, device=device) for x in snapshots]
-    gaps = [spacing(x, BLOCK_PAIRS) for x in cells]
+    gaps = [spacing(x, BLOCK_PAIRS["cpu"]) for x in cells]
     slopes = smoothing.node_slopes(couplings, cells, times) if method.smooth else None
     intervals = [
         matching.Interval(

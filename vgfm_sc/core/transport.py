@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import ot
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from vgfm_sc.core.metrics import EMD_ITERATIONS
@@ -55,26 +56,52 @@ def added(legs: Sequence[Leg]) -> Tensor:
     problems = [_problem(leg) for leg in legs]
     with ThreadPoolExecutor(max(1, min(torch.get_num_threads(), len(legs)))) as pool:
         solved = list(pool.map(_solve, problems))  # POT lets go of the interpreter's lock
-    return torch.stack([leg.share * _distance(leg, *parts) for leg, parts in zip(legs, solved, strict=True)])
+    return torch.stack([leg.share * _with_gradient(leg, *parts) for leg, parts in zip(legs, solved, strict=True)])
 
 
-def _problem(leg: Leg) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    weights = [torch.softmax(log_m.detach().double(), dim=0).cpu().numpy() for log_m in (leg.log_m, leg.log_m_y)]
+class _Problem(NamedTuple):
+    x: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    cost: np.ndarray
+
+
+class _Solved(NamedTuple):
+    """The distance, and its gradients in both clouds' positions and masses."""
+
+    distance: float
+    x: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+
+
+def _problem(leg: Leg) -> _Problem:
+    x, y = (part.detach().cpu().double() for part in (leg.x, leg.y))
+    weights = [torch.softmax(log_m.detach().cpu().double(), dim=0).numpy() for log_m in (leg.log_m, leg.log_m_y)]
     p, q = (part / part.sum() for part in weights)
-    return p, q, torch.cdist(leg.x.detach().cpu().double(), leg.y.detach().cpu().double()).numpy()
+    return _Problem(x.numpy(), y.numpy(), p, q, torch.cdist(x, y).numpy())
 
 
-def _solve(problem: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    p, q, cost = problem
+def _solve(problem: _Problem) -> _Solved:
+    x, y, p, q, cost = problem
     plan, log = ot.emd(p, q, cost, numItermax=EMD_ITERATIONS, log=True)
-    return plan, log["u"] - log["u"] @ p, log["v"] - log["v"] @ q
+    i, j = plan.nonzero()
+    moved = plan[i, j]
+    # cells at one point have no direction to each other
+    pull = np.divide(moved, cost[i, j], out=np.zeros_like(moved), where=cost[i, j] > 0)
+    pulls = csr_array((pull, (i, j)), shape=plan.shape)
+    to_y = pulls.sum(axis=1)[:, None] * x - pulls @ y
+    to_x = pulls.sum(axis=0)[:, None] * y - pulls.T @ x
+    return _Solved(float(moved @ cost[i, j]), to_y, to_x, log["u"] - log["u"] @ p, log["v"] - log["v"] @ q)
 
 
-def _distance(leg: Leg, plan: np.ndarray, u: np.ndarray, v: np.ndarray) -> Tensor:
-    x, y = leg.x, leg.y
-    i, j = (torch.as_tensor(index, device=x.device) for index in plan.nonzero())
-    moved = (torch.as_tensor(plan[plan > 0]).to(x) * torch.linalg.vector_norm(x[i] - y[j], dim=1)).sum()
-    for potential, log_m in ((u, leg.log_m), (v, leg.log_m_y)):
-        mass = torch.softmax(log_m, dim=0)
-        moved = moved + (torch.as_tensor(potential).to(x) * (mass - mass.detach())).sum()
-    return moved
+def _with_gradient(leg: Leg, distance: float, *gradients: np.ndarray) -> Tensor:
+    """``distance``, with its gradients in what ``leg`` is made of."""
+    parts = leg.x, leg.y, torch.softmax(leg.log_m, dim=0), torch.softmax(leg.log_m_y, dim=0)
+    value = leg.x.new_tensor(distance)
+    for part, gradient in zip(parts, gradients, strict=True):
+        if part.requires_grad:
+            value = value + (torch.as_tensor(gradient).to(part) * (part - part.detach())).sum()
+    return value

@@ -21,15 +21,12 @@ RASTER_CELLS = 5_000
 
 def coordinates(adata: AnnData, basis: str) -> np.ndarray:
     """The first two columns of ``obsm["X_<basis>"]`` or ``obsm[basis]``, shape ``(n_obs, 2)``."""
-    for name in (f"X_{basis}", basis):
-        if name in adata.obsm:
-            x = _anndata.read_representation(adata, name)
-            if x.shape[1] < 2:
-                msg = f"obsm[{name!r}] has one dimension; two are drawn."
-                raise ValueError(msg)
-            return x[:, :2]
-    msg = f"Basis {basis!r} not found in adata.obsm. Available: {[k.removeprefix('X_') for k in adata.obsm]}."
-    raise KeyError(msg)
+    name = _anndata.basis_key(adata, basis)
+    x = _anndata.read_representation(adata, name)
+    if x.shape[1] < 2:
+        msg = f"obsm[{name!r}] has one dimension; two are drawn."
+        raise ValueError(msg)
+    return x[:, :2]
 
 
 def fitted_basis(result: dict[str, Any]) -> str:

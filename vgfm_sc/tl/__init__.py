@@ -3,6 +3,7 @@
 from vgfm_sc.tl._evaluate import evaluate
 from vgfm_sc.tl._fit import fit
 from vgfm_sc.tl._holdout import holdout
+from vgfm_sc.tl._project import project
 from vgfm_sc.tl._simulate import simulate
 
-__all__ = ["evaluate", "fit", "holdout", "simulate"]
+__all__ = ["evaluate", "fit", "holdout", "project", "simulate"]

@@ -12,6 +12,8 @@ from vgfm_sc import methods
 MAY_BE_ZERO = ("fit_steps", "mass_weight", "seed", "validation")
 REAL = ("match_lr", "fit_lr", "mass_weight", "validation")
 MAY_BE_NONE = ("patience",)
+AT_LEAST = {"fit_cells": 2}
+"""Samples are cut in halves."""
 
 MOST_HELD_OUT = 0.5
 """Share of the cells beyond which there is more to judge on than to learn from."""
@@ -42,6 +44,9 @@ def check_numbers(numbers: Mapping[str, Any]) -> None:
             raise ValueError(msg)
         if not np.isfinite(value) or value < 0 or (value == 0 and name not in MAY_BE_ZERO):
             msg = f"{name} must be {'at least 0' if name in MAY_BE_ZERO else 'positive'}, got {value!r}."
+            raise ValueError(msg)
+        if value < AT_LEAST.get(name, 0):
+            msg = f"{name} must be at least {AT_LEAST[name]}, got {value!r}."
             raise ValueError(msg)
     if numbers.get("validation", 0) > MOST_HELD_OUT:
         msg = f"validation is the share of cells held out, at most {MOST_HELD_OUT}, got {numbers['validation']!r}."

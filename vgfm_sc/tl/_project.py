@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+from anndata import AnnData
+
+from vgfm_sc import _anndata, get
+from vgfm_sc.core import project as projections
+
+
+def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int = 0) -> None:
+    """Lay velocities and simulated trajectories on an embedding.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.fit`, and after `vgfm_sc.tl.simulate` if trajectories are to be drawn.
+    basis
+        Embedding of the same cells: ``obsm["X_<basis>"]`` or ``obsm[basis]``.
+    key
+        The fit's ``key_added``.
+    seed
+        Of the draw of the cells that points are placed among, in large data.
+
+    Returns
+    -------
+    `None`. Sets the following fields, here for the basis ``"umap"``:
+
+    ``adata.obsm["vgfm_velocity_umap"]`` : :class:`numpy.ndarray` (float32, shape ``(n_obs, q)``)
+        Velocity on the embedding, in its units per unit of the time key. Exact where the embedding is a linear map of
+        the representation; elsewhere from the places of a cell's surroundings a little ahead and behind.
+    ``adata.uns["vgfm"]["trajectories"]["positions_umap"]`` : :class:`numpy.ndarray` (float32, ``(n_times, n, q)``)
+        The trajectories on the embedding, if there are any.
+
+    Raises
+    ------
+    KeyError
+        No fit under ``key``, or no such basis.
+    ValueError
+        The basis holds values that are not finite, or its key is taken by something else.
+    """
+    result, snapshots = _anndata.read_fitted(adata, key)
+    name = _anndata.basis_key(adata, basis)
+    y = _anndata.read_representation(adata, name)
+    short = _anndata.basis_name(name)
+    stored = _anndata.read_velocity(adata, key)
+    slot = _anndata.free_projection(adata, key, short)
+    trajectories = result.get("trajectories")
+    d = snapshots.x.shape[1]
+    positions = np.empty((0, 0, d)) if trajectories is None else np.asarray(trajectories["positions"], dtype=float)
+    velocity, placed = projections.project(
+        snapshots.x, y, stored, positions.reshape(-1, d), get.model(adata, key).scaling, seed
+    )
+    bases = sorted({*map(str, result.get("projected", ())), short})
+    result["projected"] = np.asarray(bases, dtype=str)
+    if trajectories is not None:
+        on_basis = placed.astype(np.float32).reshape(*positions.shape[:2], y.shape[1])
+        result["trajectories"] = {**trajectories, f"positions_{short}": on_basis}
+    _anndata.write(adata, {slot: velocity.astype(np.float32), ("uns", key): result})
