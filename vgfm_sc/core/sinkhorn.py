@@ -158,7 +158,7 @@ def _settled(
     """
     a, b, used, done = pairs.a, pairs.b, 0, False
     if not np.isinf(rho):  # a common shift is the slowest mode of alternation, and has a closed form
-        f = f + rho * torch.log((a * torch.exp(-f / rho)).sum() / b.sum())
+        f = f + rho * (torch.logsumexp(a.log() - f / rho, dim=0) - b.sum().log())
     f = support.source_potential(f, support.target_potential(f, a, b, eps), b, eps, rho)
     while not done and used < max_iter:
         g = support.target_potential(f, a, b, eps)
