@@ -143,7 +143,7 @@ def test_patience_of_none_is_not_stored_and_fits_all_steps(unfitted, small):
     adata = tl.fit(unfitted, "time", copy=True, patience=None, **{**small, "match_steps": 2})
     assert "patience" not in adata.uns["vgfm"]["params"]
     only_storable(adata.uns["vgfm"])
-    assert tl.fit(unfitted, "time", copy=True, **{**small, "match_steps": 2}).uns["vgfm"]["params"]["patience"] == 30
+    assert tl.fit(unfitted, "time", copy=True, **{**small, "match_steps": 2}).uns["vgfm"]["params"]["patience"] == 40
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])

@@ -36,7 +36,7 @@ def fit(
     fit_cells: int = 1024,
     fit_lr: float = 0.005,
     mass_weight: float = 10.0,
-    patience: int | None = 30,
+    patience: int | None = 40,
     validation: float = 0.0,
     n_models: int = 1,
 ) -> AnnData | None:
