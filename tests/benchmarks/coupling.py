@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--parts", action="store_true")
     args = parser.parse_args()
     if args.parts:
-        parts([coupling.MOST_PAIRS["cpu"], coupling.MOST_PAIRS["cpu"] // 10], 2)
+        parts([coupling.MOST_PAIRS["cpu"], coupling.MOST_PAIRS["cpu"] // 10], 1)
         return
     print(f"eps {args.eps}, rho {args.rho}, tol {args.tol}, {args.dims} dimensions, {torch.get_num_threads()} threads")
     for n in args.cells:

@@ -35,7 +35,7 @@ CHECK_TOL = 1e-4
 steps fit and whose flow does not."""
 
 
-GAIN = 0.03
+GAIN = 0.05
 """Share of W1 that counts as an improvement: less is not worth the time it takes, and may be chance."""
 
 

@@ -85,7 +85,7 @@ def fit(
     mass_weight
         Weight of the squared relative mass error beside W1 (in units of the data's spread) in the fitting stage.
     patience
-        End the fitting stage when W1 has not improved by 3% for so many steps; `None` never does.
+        End the fitting stage when W1 has not improved by 5% for so many steps; `None` never does.
     validation
         Share of the cells of each time point kept out of training, on which the fitting stage is judged. At 0 it is
         judged on cells that it trains on. Totals are those of all cells.
