@@ -191,8 +191,7 @@ def free_projection(adata: ad.AnnData, key: str, basis: str) -> tuple[str, str]:
     """Where the velocity on ``basis`` goes; refuses to overwrite an entry that is not ours."""
     result = read_result(adata, key)
     slot, name = projection(key, basis)
-    own = [basis_name(result["params"]["use_rep"]), *map(str, result.get("projected", ()))]
-    if name in adata.obsm and basis not in own:
+    if name in adata.obsm and basis not in map(str, result.get("projected", ())):
         msg = f"adata already holds {slot}[{name!r}], not written by a projection. Rename it, or the basis."
         raise ValueError(msg)
     return slot, name

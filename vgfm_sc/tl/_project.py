@@ -36,10 +36,14 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     KeyError
         No fit under ``key``, or no such basis.
     ValueError
-        The basis holds values that are not finite, or its key is taken by something else.
+        The basis holds values that are not finite, is the representation of the fit itself, or its key is taken by
+        something else.
     """
     result, snapshots = _anndata.read_fitted(adata, key)
     name = _anndata.basis_key(adata, basis)
+    if name == result["params"]["use_rep"]:
+        msg = f"obsm[{name!r}] is the representation of the fit: velocities and trajectories are there already."
+        raise ValueError(msg)
     y = _anndata.read_representation(adata, name)
     short = _anndata.basis_name(name)
     stored = _anndata.read_velocity(adata, key)
