@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -102,7 +100,7 @@ def test_drift_says_how_both_plans_were_solved(monkeypatch):
 
     def told(*args, **numbers):
         converged, n_iter, error = next(solved)
-        return replace(real(*args, **numbers), converged=converged, n_iter=n_iter, marginal_error=error)
+        return real(*args, **numbers)._replace(converged=converged, n_iter=n_iter, marginal_error=error)
 
     monkeypatch.setattr(coupling, "_solved", told)
     both = run(coupling.semi_relaxed, eps=0.01, rho=0.5, drift_rho=0.2)

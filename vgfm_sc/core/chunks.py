@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
+
+from vgfm_sc.core.sinkhorn import Plan
 
 REDRAWS = 2
 """Times that the snapshots are cut anew: chance falls with its square root, cost grows with it."""
@@ -63,7 +63,7 @@ def _dealt(order: Tensor, n_parts: int, generator: torch.Generator) -> list[Tens
 
 
 def coupled(
-    couple: Callable[[Tensor, Tensor, Tensor, Tensor], Any],
+    couple: Callable[[Tensor, Tensor, Tensor, Tensor], Plan],
     x0: Tensor,
     x1: Tensor,
     mass0: Tensor,
@@ -72,13 +72,13 @@ def coupled(
     *,
     most_pairs: int,
     most_entries: int,
-) -> tuple[csr_array, list]:
-    """Couple part with part; ``couple`` answers with something that has a ``plan``.
+) -> tuple[csr_array, list[Plan]]:
+    """Couple part with part; ``couple`` answers with a plan and how well it was solved.
 
     Returns
     -------
     The mean plan, shape ``(n, m)``, of about ``most_entries`` or twice `FEWEST_ENTRIES` a cell at most, and the
-    answers, without their plans.
+    answers, each without its entries.
     """
     shape = len(x0), len(x1)
     parts = split(x0, x1, most_pairs, generator)
@@ -88,11 +88,11 @@ def coupled(
     for i, j in parts:
         i_, j_ = i.to(x0.device), j.to(x1.device)
         answer = couple(x0[i_], x1[j_], mass0[i_], mass1[j_])
-        plan = thinned(answer.plan, per_cell, generator).tocoo()
+        plan = thinned(answer.entries, per_cell, generator).tocoo()
         data.append(plan.data / n_cuts)
         rows.append(i.numpy().astype(np.int32)[plan.row])
         columns.append(j.numpy().astype(np.int32)[plan.col])
-        answers.append(replace(answer, plan=None))
+        answers.append(answer._replace(entries=csr_array((0, 0))))
     entries = np.concatenate(data), (np.concatenate(rows), np.concatenate(columns))
     return csr_array(entries, shape=shape), answers
 
