@@ -15,7 +15,7 @@ ALLOWED = {
     "": {"vgfm_sc.tl", "vgfm_sc.pl", "vgfm_sc.get", "vgfm_sc.datasets", "vgfm_sc.methods"},
     "core": {"vgfm_sc.core", "torch", "numpy", "scipy", "ot", "tqdm", "joblib"},
     "methods": {"vgfm_sc.core"},
-    "_anndata": {"vgfm_sc._time", "numpy", "pandas", "anndata"},
+    "_anndata": {"vgfm_sc._anndata", "vgfm_sc._time", "numpy", "pandas", "anndata"},
     "_time": {"numpy", "pandas"},
     "get": {"vgfm_sc.core", "vgfm_sc.methods", "vgfm_sc._anndata", "numpy", "pandas", "scipy", "anndata"},
     "pl": {"vgfm_sc.pl", "vgfm_sc._anndata", "matplotlib", "numpy", "pandas", "anndata"},

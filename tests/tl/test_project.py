@@ -50,7 +50,7 @@ def test_bases_add_up_and_names_may_stand_without_x(simulated):
     tl.project(adata)
     tl.project(adata, "spring")
     tl.project(adata, "spring")
-    assert adata.uns["vgfm"]["projected"].tolist() == ["spring", "umap"]
+    assert adata.uns["vgfm"]["derived"].tolist() == ["obsm:vgfm_velocity_spring", "obsm:vgfm_velocity_umap"]
     assert {"positions_umap", "positions_spring"} < set(adata.uns["vgfm"]["trajectories"])
 
 
@@ -58,7 +58,7 @@ def test_a_new_fit_drops_what_was_projected_of_the_old(simulated, small):
     adata = embedded(simulated)
     tl.project(adata)
     tl.fit(adata, "time", **{**small, "match_steps": 2})
-    assert "vgfm_velocity_umap" not in adata.obsm and "projected" not in adata.uns["vgfm"]
+    assert "vgfm_velocity_umap" not in adata.obsm and "derived" not in adata.uns["vgfm"]
 
 
 @pytest.mark.filterwarnings("ignore:.*zarr.*", "ignore:.*Zarr.*", "ignore:.*Object at .* is not recognized")
@@ -81,7 +81,7 @@ def test_bad_input_is_refused_and_changes_nothing(simulated, unfitted, unchanged
     for adata, basis, error, message in (
         (unfitted.copy(), "umap", KeyError, r"vgfm_sc\.tl\.fit"),
         (simulated.copy(), "umap", KeyError, "Basis 'umap' not found.*genes"),
-        (taken, "umap", ValueError, "not written by a projection"),
+        (taken, "umap", ValueError, "not written from the fit"),
         (hollow, "umap", ValueError, "NaN"),
         (simulated.copy(), "genes", ValueError, "is the representation of the fit"),
     ):

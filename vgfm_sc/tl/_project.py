@@ -47,16 +47,16 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     y = _anndata.read_representation(adata, name)
     short = _anndata.basis_name(name)
     stored = _anndata.read_velocity(adata, key)
-    slot = _anndata.free_projection(adata, key, short)
+    slot = ("obsm", f"{key}_velocity_{short}")
+    _anndata.check_derived(adata, key, [slot])
     trajectories = result.get("trajectories")
     d = snapshots.x.shape[1]
     positions = np.empty((0, 0, d)) if trajectories is None else np.asarray(trajectories["positions"], dtype=float)
     velocity, placed = projections.project(
         snapshots.x, y, stored, positions.reshape(-1, d), get.model(adata, key).scaling, seed
     )
-    bases = sorted({*map(str, result.get("projected", ())), short})
-    result["projected"] = np.asarray(bases, dtype=str)
+    changes = {}
     if trajectories is not None:
         on_basis = placed.astype(np.float32).reshape(*positions.shape[:2], y.shape[1])
-        result["trajectories"] = {**trajectories, f"positions_{short}": on_basis}
-    _anndata.write(adata, {slot: velocity.astype(np.float32), ("uns", key): result})
+        changes["trajectories"] = {**trajectories, f"positions_{short}": on_basis}
+    _anndata.write_derived(adata, key, {slot: velocity.astype(np.float32)}, **changes)

@@ -58,7 +58,7 @@ def simulate(
     ValueError
         ``start`` or ``times`` cannot be used; the message says what is there.
     """
-    result, snapshots = _anndata.read_fitted(adata, key)
+    _, snapshots = _anndata.read_fitted(adata, key)
     cells, first = _starting_cells(snapshots, start)
     grid = _grid(snapshots.time_points, first, times)
     check_tol(tol)
@@ -75,7 +75,7 @@ def simulate(
         "mass": mass.astype(np.float32),
         "cells": np.asarray(adata.obs_names[cells], dtype=str),
     }
-    _anndata.write(adata, {("uns", key): {**result, "trajectories": trajectories}})
+    _anndata.write_derived(adata, key, {}, trajectories=trajectories)
 
 
 def _starting_cells(snapshots: _anndata.Snapshots, start) -> tuple[np.ndarray, float]:
