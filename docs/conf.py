@@ -9,7 +9,7 @@ copyright = f"2026, {author}"
 version = release = metadata.version("vgfm_sc")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
@@ -36,6 +36,10 @@ napoleon_use_param = False
 napoleon_use_rtype = False
 # kept as written: returned fields are listed with their slots, which are no types
 napoleon_custom_sections = ["Returns", "Glossary"]
+
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3

@@ -18,7 +18,7 @@ try:  # interpreters without torch run the tests of the AnnData contract
     import torch
 except ImportError:
     torch = None
-    collect_ignore = ["core", "tl", "test_get.py", "test_recovery.py"]
+    collect_ignore = ["core", "interop", "tl", "test_get.py", "test_recovery.py"]
 else:
     torch.set_num_threads(1)
 
@@ -92,7 +92,7 @@ def workers(request):
         get_reusable_executor().shutdown(wait=True)
     else:
         distributed = pytest.importorskip("distributed")
-        local = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        local = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
         with local, distributed.Client(local, set_as_default=False) as client:
             yield {"backend": "dask", "client": client}
 

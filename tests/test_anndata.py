@@ -57,7 +57,7 @@ def test_times_become_numbers_in_numeric_order(time):
 
 
 def test_string_times_are_grouped_in_numeric_order():
-    snapshots = _anndata.read_snapshots(cells(["10", "2", "0", "2", "0", "10"]), "t", "X_r")
+    snapshots = _anndata.read_snapshots(cells(["10", "2", "0", "2", "0", "10"]), "t", _anndata.Representation("X_r"))
     np.testing.assert_array_equal(snapshots.time_points, [0, 2, 10])
     assert [rows.tolist() for rows in snapshots.rows] == [[2, 4], [1, 3], [0, 5]]
 
@@ -125,22 +125,22 @@ def test_missing_time_key_lists_columns():
 
 def test_object_without_cells_is_refused():
     with pytest.raises(ValueError, match="no cells"):
-        _anndata.read_snapshots(cells([0, 1])[:0].copy(), "t", "X_r")
+        _anndata.read_snapshots(cells([0, 1])[:0].copy(), "t", _anndata.Representation("X_r"))
 
 
 def test_one_time_point_is_refused():
     with pytest.raises(ValueError, match=r"one time point \(3\)"):
-        _anndata.read_snapshots(cells([3, 3]), "t", "X_r")
+        _anndata.read_snapshots(cells([3, 3]), "t", _anndata.Representation("X_r"))
 
 
 def test_snapshot_of_one_cell_is_named():
     with pytest.raises(ValueError, match=r"fewer than 2 cells .*\{'1.5': 1\}"):
-        _anndata.read_snapshots(cells([0, 0, 1.5, 2, 2]), "t", "X_r")
+        _anndata.read_snapshots(cells([0, 0, 1.5, 2, 2]), "t", _anndata.Representation("X_r"))
 
 
 def test_only_anndata_is_read():
     with pytest.raises(TypeError, match="AnnData, got DataFrame"):
-        _anndata.read_snapshots(pd.DataFrame({"t": [0, 1]}), "t", "X_r")
+        _anndata.Representation.chosen(pd.DataFrame({"t": [0, 1]}), "X_r", None, None)
 
 
 # representations

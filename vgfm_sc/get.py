@@ -14,7 +14,7 @@ from vgfm_sc import _anndata
 if TYPE_CHECKING:
     from vgfm_sc.core.model import Model
 
-__all__ = ["couplings", "model", "trajectories"]
+__all__ = ["couplings", "genes", "model", "trajectories"]
 
 
 def model(adata: AnnData, key: str = "vgfm") -> Model:
@@ -63,7 +63,7 @@ def couplings(adata: AnnData, key: str = "vgfm") -> dict[tuple[float, float], cs
     cell sends to another. Intervals of which a time point has been dropped from ``adata`` are left out.
     """
     result, snapshots = _anndata.read_fitted(adata, key)
-    name = _anndata.Keys.of(key, result["params"]["use_rep"]).coupling
+    name = _anndata.Keys.of(key, _anndata.fitted_basis(adata, key)).coupling
     if name not in adata.obsp:
         msg = f"adata.obsp[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
         raise KeyError(msg)
@@ -89,12 +89,13 @@ def trajectories(adata: AnnData, key: str = "vgfm") -> pd.DataFrame:
     Returns
     -------
     One row for each trajectory and time: ``trajectory`` (its number), ``cell`` (name of the cell it starts from),
-    ``time``, ``mass`` (per unit at its start) and one column for each coordinate, named as the representation.
+    ``time``, ``mass`` (per unit at its start) and one column for each coordinate, named as the representation or
+    as its gene.
     """
     stored = _anndata.read_trajectories(adata, key)
     positions = stored["positions"]
     n_times, n, d = positions.shape
-    basis = _anndata.basis_name(_anndata.read_result(adata, key)["params"]["use_rep"])
+    axes = _anndata.Representation.stored(_anndata.read_result(adata, key)["params"]).axes(d)
     table = pd.DataFrame(
         {
             "trajectory": np.repeat(np.arange(n), n_times),
@@ -104,4 +105,40 @@ def trajectories(adata: AnnData, key: str = "vgfm") -> pd.DataFrame:
         }
     )
     coordinates = positions.transpose(1, 0, 2).reshape(-1, d)
-    return table.join(pd.DataFrame(coordinates, columns=[f"{basis}{k + 1}" for k in range(d)]))
+    return table.join(pd.DataFrame(coordinates, columns=axes))
+
+
+def genes(
+    adata: AnnData, by: str = "growth", *, group: str | None = None, n_genes: int | None = None, key: str = "vgfm"
+) -> pd.DataFrame:
+    """Genes as `vgfm_sc.tl.rank_genes` ranked them.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.rank_genes`.
+    by
+        ``"growth"``, ``"velocity"`` or ``"fate"``.
+    group
+        Of a ranking by fate, the fate; `None` gives all, one after the other.
+    n_genes
+        How many from the head (of each group); `None` gives all.
+    key
+        The fit's ``key_added``.
+
+    Returns
+    -------
+    A copy of the table, whose columns `vgfm_sc.tl.rank_genes` describes.
+    """
+    table = _anndata.read_ranking(adata, key, by)
+    if group is not None:
+        found = [] if "group" not in table else list(pd.unique(table["group"]))
+        if group not in found:
+            msg = f"The ranking by {by!r} has no group {group!r}. Groups: {found}."
+            raise ValueError(msg)
+        table = table[table["group"] == group].reset_index(drop=True)
+    if n_genes is None:
+        return table.copy()
+    if "group" not in table:
+        return table.head(n_genes).copy()
+    return table.groupby("group", sort=False, observed=True).head(n_genes).reset_index(drop=True)

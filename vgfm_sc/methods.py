@@ -24,7 +24,8 @@ class Method:
     ----------
     coupling
         Function ``(x0, x1, mass0, mass1, generator) -> plan``: unitless positions, shapes ``(n, d)`` and ``(m, d)``,
-        float32 tensors on the device of the fit; masses of shapes ``(n,)`` and ``(m,)``; a CPU ``torch.Generator``.
+        float32 tensors on the device of the fit; masses of shapes ``(n,)`` and ``(m,)``, with a growth prior
+        ``mass0`` in the ratios that it expects at the end of the interval; a CPU ``torch.Generator``.
         The plan, shape ``(n, m)``, holds the mass each source cell sends to each target cell; it may be an array, a
         tensor, a scipy sparse matrix or a `vgfm_sc.core.coupling.Coupling`. Every row needs a positive sum.
     path

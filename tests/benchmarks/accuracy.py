@@ -3,8 +3,9 @@
     python tests/benchmarks/accuracy.py                                   # the whole table
     python tests/benchmarks/accuracy.py gene dyngen --seeds 0 --methods vgfm
 
-Rows named after a data set are scored on the cells of the fit; `generalisation.py` scores on others. Arguments of
-`vgfm_sc.tl.fit` and of the method can be changed for an ablation: --fit match_steps=500 --set rho=3.
+Rows named after a data set are scored on the cells of the fit; `generalisation.py` scores on others, and `inputs.py`
+says what gene space and growth priors are worth. Arguments of `vgfm_sc.tl.fit` and of the method can be changed for an
+ablation: --fit match_steps=500 --set rho=3.
 """
 
 from __future__ import annotations
@@ -107,17 +108,19 @@ def machine() -> str:
 def main() -> None:
     """Print the table, a line for each data set and method."""
     import generalisation
+    import inputs
 
+    others = generalisation.ROWS | inputs.ROWS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", default=[*CASES, *generalisation.ROWS], metavar="DATA")
+    parser.add_argument("data", nargs="*", default=[*CASES, *others], metavar="DATA")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=["vgfm", "otcfm"], choices=vgfm_sc.methods.__all__[1:])
     parser.add_argument("--fit", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
-    unknown = set(args.data) - {*CASES, *generalisation.ROWS}
+    unknown = set(args.data) - {*CASES, *others}
     if unknown:
-        parser.error(f"unknown {sorted(unknown)}; there are {[*CASES, *generalisation.ROWS]}")
+        parser.error(f"unknown {sorted(unknown)}; there are {[*CASES, *others]}")
     print(machine())
     fit, settings = changes(args.fit), changes(args.set)
     for name in args.data:
@@ -125,7 +128,7 @@ def main() -> None:
             if name in CASES:
                 show(name, method, [run(CASES[name](seed), method, seed, fit, settings) for seed in args.seeds])
             else:
-                for label, rows in generalisation.ROWS[name](method, args.seeds, fit, settings).items():
+                for label, rows in others[name](method, args.seeds, fit, settings).items():
                     show(label, method, rows)
 
 

@@ -46,6 +46,65 @@ def test_row_mass_is_per_unit_of_mass_held():
     np.testing.assert_allclose(solved.row_mass * mass.numpy(), solved.plan.sum(axis=1), rtol=1e-6)
 
 
+def test_expected_masses_have_the_ratios_of_growth_and_the_total_that_is_held():
+    mass, log_growth = np.linspace(0.5, 2, 5), np.array([0.0, 1, -2, 500, 499])
+    found = coupling.expected(mass, log_growth)
+    assert found.sum() == pytest.approx(mass.sum())
+    np.testing.assert_allclose(found[3] / found[4], mass[3] / mass[4] * np.e)
+    np.testing.assert_allclose(found[1] / found[2], mass[1] / mass[2] * np.e**3)
+    np.testing.assert_array_equal(coupling.expected(mass, np.full(5, 7.3)), mass)
+
+
+def grown(log_growth, rho, eps=0.01, drift_rho=None):
+    """Row masses per unit held when ``log_growth`` is expected of the 50 cells, each of mass 1."""
+    x, y = snapshots()
+    masses = [torch.as_tensor(coupling.expected(np.ones(50), log_growth)), torch.ones(80)]
+    generator = torch.Generator().manual_seed(0)
+    solved = coupling.semi_relaxed(x, y, *masses, generator, eps=eps, rho=rho, drift_rho=drift_rho)
+    assert solved.converged
+    return coupling.as_coupling(solved, np.ones(50), 80).row_mass
+
+
+def test_a_prior_is_followed_where_rho_is_large_and_overruled_where_it_is_small():
+    prior = np.random.default_rng(1).normal(0, 1, 50)
+    rhos = (1e4, 10.0, 1.0, 0.1, 0.01, 0.001)
+    np.testing.assert_allclose(np.log(grown(prior, 1e4)), np.log(coupling.expected(np.full(50, 1.6), prior)), atol=1e-2)
+    followed = [np.corrcoef(np.log(grown(prior, rho)), prior)[0, 1] for rho in rhos]
+    assert followed == sorted(followed, reverse=True)
+    moved = [np.abs(grown(prior, rho, eps=1e-3) - grown(0 * prior, rho, eps=1e-3)).sum() / 80 for rho in rhos]
+    assert moved == sorted(moved, reverse=True) and moved[0] > 0.5 and moved[-1] < 0.05
+
+
+@pytest.mark.parametrize("drift_rho", [None, 0.2])
+def test_a_factor_common_to_all_sources_changes_nothing(drift_rho):
+    prior = np.random.default_rng(1).normal(0, 1, 50)
+    one, other = grown(prior, 0.5, drift_rho=drift_rho), grown(prior + 3, 0.5, drift_rho=drift_rho)
+    np.testing.assert_allclose(other, one, rtol=1e-4)
+    x, y = snapshots()
+    settings = {"eps": 0.01, "rho": 0.5, "drift_rho": drift_rho}
+    scaled = coupling.semi_relaxed(x, y, torch.full((50,), 20.0), torch.ones(80), torch.Generator(), **settings)
+    plain = run(coupling.semi_relaxed, **settings)
+    np.testing.assert_allclose(scaled.plan.toarray(), plain.plan.toarray(), rtol=1e-3, atol=1e-6)
+
+
+def test_expectations_far_apart_can_be_solved():
+    """One cell is expected to leave e^40 times as many descendants as another."""
+    prior = np.linspace(-20, 20, 50)
+    row_mass = grown(prior, 0.5)
+    assert np.isfinite(row_mass).all() and (row_mass > 0).all()
+    assert row_mass.sum() == pytest.approx(80, rel=1e-4)
+
+
+def test_row_mass_is_per_unit_held_and_not_per_unit_expected():
+    x, y = snapshots()
+    held, given = np.full(50, 2.0), coupling.expected(np.full(50, 2.0), np.linspace(0, 1, 50))
+    numbers = {"eps": 0.01, "rho": 0.5, "drift_rho": None}
+    solved = coupling.semi_relaxed(x, y, torch.as_tensor(given), torch.ones(80), torch.Generator(), **numbers)
+    taken = coupling.as_coupling(solved, held, 80)
+    np.testing.assert_allclose(taken.row_mass, solved.plan.sum(axis=1) / 2)
+    np.testing.assert_allclose(coupling.as_coupling(solved.plan, held, 80).row_mass, taken.row_mass)
+
+
 @pytest.mark.parametrize("wrap", [np.asarray, csr_matrix, torch.as_tensor])
 def test_plans_of_any_kind_are_taken(wrap):
     plan = np.random.default_rng(0).random((4, 5))

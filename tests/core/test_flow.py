@@ -63,8 +63,8 @@ def stepped(h, share=None):
     """A step of length ``h``, or the state ``share`` of the way through it, and what it should be."""
     x = torch.cat([start(), torch.zeros(5, 1, dtype=torch.float64)], dim=1)
     slopes = torch.empty(7, *x.shape, dtype=torch.float64)
-    slopes[0] = flow._slope(rotation, 0.0, x)
-    new, error = flow._step(rotation, 0.0, x, slopes, h)
+    flow._slope(rotation, 0.0, x, slopes[0])
+    new, error = flow._step(rotation, 0.0, x, slopes, h, h * flow.TABLEAU)
     if share is not None:
         new, h = flow._between(x, slopes, h, [share])[0], share * h
     return float((new[:, :2] - turned(x[:, :2], h)).norm()), error

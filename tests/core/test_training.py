@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import joblib
 import numpy as np
+import pytest
 import torch
 
 from vgfm_sc.core import path, training
@@ -52,9 +53,10 @@ def train(n=4, **changed):
 
         yield SimpleNamespace(update=update)
 
-    method = SimpleNamespace(coupling=at_random(), path=path.straight, noise=0.5, smooth=True)
-    times, totals = [float(k) for k in range(n)], [(20 + k) / 20 for k in range(n)]
-    return training.train(snapshots(n), times, totals, None, method, **{**NUMBERS, **changed}, bar=bar), bars
+    method = SimpleNamespace(coupling=changed.pop("coupling", at_random()), path=path.straight, noise=0.5, smooth=True)
+    times, totals = changed.pop("times", [float(k) for k in range(n)]), [(20 + k) / 20 for k in range(n)]
+    numbers = {"masses": [1.0] * n, "prior": None, "checkpoint": None, **NUMBERS, **changed}
+    return training.train(snapshots(n), times, totals, None, method, **numbers, bar=bar), bars
 
 
 def plans(trained):
@@ -80,3 +82,31 @@ def test_each_interval_has_draws_of_its_own_and_a_seed_decides_them():
 def test_a_coupling_does_not_depend_on_the_other_intervals():
     for found, wanted in zip(plans(train(n=3)[0]), plans(train(n=4)[0]), strict=False):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_coupling_starts_from_what_cells_hold_and_are_expected_to_become():
+    """The expectation is a rate; what it makes of a cell goes by the length of the interval."""
+    given = []
+
+    def alike(x0, x1, mass0, mass1, generator):
+        assert mass0.dtype == mass1.dtype == torch.float32
+        given.append((mass0.double().numpy(), mass1.double().numpy()))
+        return mass0[:, None] * mass1 / mass0.sum()
+
+    rng = np.random.default_rng(0)
+    prior = [rng.normal(5, 1, 20 + k) for k in range(3)]
+    masses, times = [1.0, 0.3, 4.0], [-1.0, -0.5, 1.0]
+    plain = train(n=3, coupling=alike, times=times, masses=masses)[0]
+    told = train(n=3, coupling=alike, times=times, masses=masses, prior=prior)[0]
+    for k, (mass0, mass1) in enumerate(given[:2]):
+        np.testing.assert_allclose(mass0, masses[k], rtol=1e-6)
+        np.testing.assert_allclose(mass1, masses[k + 1], rtol=1e-6)
+        ratio = len(mass1) * masses[k + 1] / (len(mass0) * masses[k])
+        np.testing.assert_allclose(plain.couplings[k].row_mass, ratio, rtol=1e-5)
+    for k, (mass0, mass1) in enumerate(given[2:]):
+        assert mass0.sum() == pytest.approx(len(mass0) * masses[k])
+        np.testing.assert_allclose(mass1, masses[k + 1], rtol=1e-6)
+        log_growth = np.log(told.couplings[k].row_mass)
+        np.testing.assert_allclose(np.diff(log_growth), np.diff(prior[k]) * (times[k + 1] - times[k]), atol=1e-5)
+        total = (told.couplings[k].row_mass * masses[k]).sum()
+        assert total == pytest.approx(len(mass1) * masses[k + 1], rel=1e-5)

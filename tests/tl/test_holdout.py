@@ -102,13 +102,31 @@ def test_times_may_be_labels():
 def test_same_seed_same_table_and_nothing_else_changes(table, unchanged, same_random_state):
     adata = course()
     with unchanged(adata):
-        pd.testing.assert_frame_equal(tl.holdout(adata, "time", **TINY), table)
+        pd.testing.assert_frame_equal(tl.holdout(adata, "time", key_added="mine", **TINY), table)
+        stored = adata.uns.pop("mine_holdout")
+    pd.testing.assert_frame_equal(stored["scores"], table)
+
+
+def test_nothing_is_stored_on_a_view(table, unchanged):
+    adata = course()
+    with unchanged(adata):
+        pd.testing.assert_frame_equal(tl.holdout(adata[:], "time", **TINY), table)
+
+
+def test_an_entry_of_yours_is_not_overwritten(table, unchanged):
+    adata = course()
+    tl.holdout(adata, "time", **TINY)
+    tl.holdout(adata, "time", **TINY)  # over our own
+    adata.uns["vgfm_holdout"] = table
+    with unchanged(adata), pytest.raises(ValueError, match="not written by .*holdout.*key_added"):
+        tl.holdout(adata, "time", **TINY)
 
 
 def test_workers_change_nothing(table, workers, unchanged, same_random_state):
     adata = course()
     with unchanged(adata), joblib.parallel_config(**workers):
         pd.testing.assert_frame_equal(tl.holdout(adata, "time", **TINY), table)
+        del adata.uns["vgfm_holdout"]
 
 
 def test_couplings_that_did_not_converge_are_warned_of_here(workers):
@@ -159,7 +177,7 @@ BAD = {
     "max_cells": ({"max_cells": 1}, ValueError, "max_cells must be at least 2"),
     "width": ({"width": 0}, ValueError, "width must be positive"),
     "copy": ({"copy": True}, TypeError, "no use for copy"),
-    "ensemble": ({"key_added": "mine", "n_models": 3}, TypeError, "no use for key_added, n_models"),
+    "ensemble": ({"copy": True, "n_models": 3}, TypeError, "no use for copy, n_models"),
     "named as a baseline": ({"method": Method(vgfm().coupling, name="linear")}, ValueError, "'linear'.*baseline"),
     "argument unknown": ({"breadth": 3}, TypeError, "breadth"),
 }

@@ -1,33 +1,74 @@
 """The only place that knows key names: read snapshots from AnnData, check them, write results back."""
 
+from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
+from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key
+from vgfm_sc._anndata.loadings import Loadings, read_loadings
+from vgfm_sc._anndata.masses import read_prior
+from vgfm_sc._anndata.representation import Representation, read_representation
 from vgfm_sc._anndata.results import (
+    fitted_basis,
+    read_coordinates,
+    read_evaluation,
+    read_fate,
     read_fitted,
     read_growth,
+    read_holdout,
+    read_labels,
+    read_positions,
+    read_projected,
+    read_ranking,
     read_result,
+    read_sd,
     read_trajectories,
+    read_values,
     read_velocity,
+    top_genes,
 )
-from vgfm_sc._anndata.snapshots import Snapshots, read_representation, read_snapshots, read_time
-from vgfm_sc._anndata.writing import check_derived, check_free, write, write_derived
+from vgfm_sc._anndata.snapshots import Snapshots, read_snapshots, read_time, read_totals
+from vgfm_sc._anndata.writing import check_derived, check_free, check_holdout, write, write_derived
 
 __all__ = [
     "MARK",
     "Keys",
+    "Loadings",
+    "Representation",
     "Snapshots",
     "basis_key",
     "basis_name",
     "check_derived",
     "check_free",
+    "check_holdout",
     "check_key",
+    "check_layer",
+    "fitted_basis",
+    "gene_positions",
+    "read_categories",
+    "read_column",
+    "read_coordinates",
+    "read_evaluation",
+    "read_fate",
     "read_fitted",
+    "read_genes",
     "read_growth",
+    "read_holdout",
+    "read_labels",
+    "read_loadings",
+    "read_moments",
+    "read_positions",
+    "read_prior",
+    "read_projected",
+    "read_ranking",
     "read_representation",
     "read_result",
+    "read_sd",
     "read_snapshots",
     "read_time",
+    "read_totals",
     "read_trajectories",
+    "read_values",
     "read_velocity",
+    "top_genes",
     "write",
     "write_derived",
 ]

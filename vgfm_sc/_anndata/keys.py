@@ -24,7 +24,7 @@ class Keys(NamedTuple):
 
     @classmethod
     def of(cls, key: str, use_rep: str) -> Keys:
-        """The keys of ``key_added=key`` on the representation ``use_rep``."""
+        """The keys of ``key_added=key`` on the representation ``use_rep``, or on ``"genes"``."""
         return cls(
             key,
             use_rep,

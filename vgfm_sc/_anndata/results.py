@@ -7,21 +7,28 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 
-from vgfm_sc._anndata.keys import MARK, Keys
-from vgfm_sc._anndata.snapshots import Snapshots, read_representation, read_time
+from vgfm_sc._anndata.columns import read_genes
+from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name
+from vgfm_sc._anndata.representation import Representation, read_representation
+from vgfm_sc._anndata.snapshots import Snapshots, read_time
 
 
 def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
     """``uns[key]`` as `tl.fit` wrote it."""
     result = adata.uns.get(key)
-    if not isinstance(result, Mapping) or result.get("package") != MARK:
-        found = [k for k, v in adata.uns.items() if isinstance(v, Mapping) and v.get("package") == MARK]
+    if not _is_fit(result):
+        found = [k for k, v in adata.uns.items() if _is_fit(v)]
         msg = f"No fit found in adata.uns[{key!r}]. Run `vgfm_sc.tl.fit(adata, time_key=...)` first."
         if found:
             msg += f" Fits present: key={found}."
         raise KeyError(msg)
     return dict(result)
+
+
+def _is_fit(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and entry.get("package") == MARK and "scores" not in entry
 
 
 def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]:
@@ -34,15 +41,30 @@ def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]
     else:
         numbers = dict(zip(map(str, labels), map(float, params["time_map_values"]), strict=True))
         time = adata.obs[params["time_key"]].astype(str).map(numbers).to_numpy(dtype=float)
-    x = read_representation(adata, params["use_rep"])
+    representation = Representation.stored(params)
+    x = representation.read(adata)
     if x.shape[1] != len(result["scaling"]["centre"]):
         msg = (
-            f"obsm[{params['use_rep']!r}] has {x.shape[1]} dimensions, the fit under {key!r} had "
+            f"{representation.where} has {x.shape[1]} dimensions, the fit under {key!r} had "
             f"{len(result['scaling']['centre'])}. Run `vgfm_sc.tl.fit` again."
         )
         raise ValueError(msg)
     points = np.asarray(result["time_points"], dtype=float)
-    return result, Snapshots(x, time, points, [np.flatnonzero(time == t) for t in points])
+    given = np.asarray(params["totals"], dtype=float) if "totals" in params else None
+    return result, Snapshots(x, time, points, [np.flatnonzero(time == t) for t in points], given)
+
+
+def fitted_basis(adata: ad.AnnData, key: str) -> str:
+    """Name of the basis of the fit under ``key``."""
+    return basis_name(Representation.stored(read_result(adata, key)["params"]).name)
+
+
+def read_coordinates(adata: ad.AnnData, key: str, basis: str) -> np.ndarray:
+    """Cells on ``basis``, that of the fit or an embedding, shape ``(n_obs, q)``; of genes the two that are drawn."""
+    fitted = Representation.stored(read_result(adata, key)["params"])
+    if basis_name(basis) != basis_name(fitted.name):
+        return read_representation(adata, basis_key(adata, basis))
+    return fitted.read(adata) if fitted.genes is None else read_genes(adata, fitted.genes[:2].tolist(), fitted.layer)
 
 
 def read_trajectories(adata: ad.AnnData, key: str) -> dict[str, Any]:
@@ -56,7 +78,7 @@ def read_trajectories(adata: ad.AnnData, key: str) -> dict[str, Any]:
 
 def read_velocity(adata: ad.AnnData, key: str) -> np.ndarray:
     """Velocity in the representation of the fit, float64, shape ``(n_obs, d)``."""
-    name = Keys.of(key, read_result(adata, key)["params"]["use_rep"]).velocity
+    name = Keys.of(key, Representation.stored(read_result(adata, key)["params"]).name).velocity
     if name not in adata.obsm:
         msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
         raise KeyError(msg)
@@ -70,3 +92,102 @@ def read_growth(adata: ad.AnnData, key: str) -> np.ndarray:
         msg = f"adata.obs[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
         raise KeyError(msg)
     return adata.obs[name].to_numpy(dtype=float)
+
+
+def read_evaluation(adata: ad.AnnData, key: str) -> pd.DataFrame | None:
+    """The table of `tl.evaluate`, if it has been run since the fit."""
+    return read_result(adata, key).get("evaluation")
+
+
+def read_holdout(adata: ad.AnnData, key: str) -> pd.DataFrame:
+    """The table of `tl.holdout`."""
+    entry = adata.uns.get(f"{key}_holdout")
+    if not isinstance(entry, Mapping) or entry.get("package") != MARK:
+        msg = f"No scores found in adata.uns['{key}_holdout']. Run `vgfm_sc.tl.holdout(adata, time_key=...)` first."
+        raise KeyError(msg)
+    return entry["scores"]
+
+
+def read_fate(adata: ad.AnnData, key: str) -> pd.DataFrame:
+    """``obsm["<key>_fate"]``: probability of each terminal cluster, one row a cell."""
+    read_result(adata, key)
+    name = f"{key}_fate"
+    if name not in adata.obsm:
+        msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.fate(adata, cluster_key=..., key={key!r})` first."
+        raise KeyError(msg)
+    return adata.obsm[name]
+
+
+def read_projected(adata: ad.AnnData, key: str, basis: str) -> np.ndarray:
+    """Velocity on ``basis``, that of the fit or one that `tl.project` has drawn on, shape ``(n_obs, q)``."""
+    read_result(adata, key)
+    name = f"{key}_velocity_{basis_name(basis)}"
+    if name not in adata.obsm:
+        msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.project(adata, {basis!r}, key={key!r})` first."
+        raise KeyError(msg)
+    return np.asarray(adata.obsm[name], dtype=float)
+
+
+def read_positions(adata: ad.AnnData, key: str, basis: str) -> np.ndarray:
+    """Trajectories on ``basis``, that of the fit or one that `tl.project` has drawn on, ``(n_times, n, q)``."""
+    trajectories = read_trajectories(adata, key)
+    short = basis_name(basis)
+    if short == fitted_basis(adata, key):
+        return np.asarray(trajectories["positions"], dtype=float)
+    if f"positions_{short}" not in trajectories:
+        msg = (
+            f"The trajectories have not been laid on {basis!r}. Run `vgfm_sc.tl.project(adata, {basis!r}, key={key!r})`"
+            " after `vgfm_sc.tl.simulate`."
+        )
+        raise KeyError(msg)
+    return np.asarray(trajectories[f"positions_{short}"], dtype=float)
+
+
+def read_labels(adata: ad.AnnData, key: str, column: str) -> tuple[np.ndarray, list[str]]:
+    """Labels of the trajectories: codes, shape ``(n_times, n)``, and what they stand for."""
+    labels = read_trajectories(adata, key).get("labels", {})
+    if column not in labels:
+        msg = (
+            f"The trajectories carry no labels {column!r}, only {list(labels)}. Run `vgfm_sc.tl.annotate(adata, "
+            f"{column!r}, key={key!r})` after `vgfm_sc.tl.simulate`."
+        )
+        raise KeyError(msg)
+    return np.asarray(labels[column]["codes"]), [str(c) for c in labels[column]["categories"]]
+
+
+def read_values(adata: ad.AnnData, key: str) -> tuple[list[str], np.ndarray]:
+    """Genes and numbers that the trajectories carry: names, and values of shape ``(n_times, n, n_names)``."""
+    carried = read_trajectories(adata, key).get("values")
+    if carried is None:
+        msg = f"The trajectories carry no genes. Run `vgfm_sc.tl.annotate(adata, [...], key={key!r})` with their names."
+        raise KeyError(msg)
+    return [str(name) for name in carried["names"]], np.asarray(carried["values"], dtype=float)
+
+
+def read_ranking(adata: ad.AnnData, key: str, by: str) -> pd.DataFrame:
+    """The table of `tl.rank_genes` by ``by``."""
+    ranked = read_result(adata, key).get("genes", {})
+    if by not in ranked:
+        msg = (
+            f"No genes ranked by {by!r} under {key!r}, only by {list(ranked)}. "
+            f"Run `vgfm_sc.tl.rank_genes(adata, {by!r}, key={key!r})` first."
+        )
+        raise KeyError(msg)
+    return ranked[by]
+
+
+def top_genes(adata: ad.AnnData, key: str, n: int) -> list[str] | None:
+    """The genes that rank first in growth, if `tl.rank_genes` has ranked them."""
+    table = read_result(adata, key).get("genes", {}).get("growth")
+    return None if table is None else [str(name) for name in table["names"][:n]]
+
+
+def read_sd(adata: ad.AnnData, key: str) -> dict[str, np.ndarray]:
+    """Spread of growth and velocity over the models of an ensemble, each of shape ``(n_obs,)``."""
+    read_result(adata, key)
+    names = {what: f"{key}_{what}_sd" for what in ("growth", "velocity")}
+    missing = [name for name in names.values() if name not in adata.obs]
+    if missing:
+        msg = f"adata.obs lacks {missing}: this fit has one model. Run `vgfm_sc.tl.fit(adata, ..., n_models=5)` first."
+        raise KeyError(msg)
+    return {what: adata.obs[name].to_numpy(dtype=float) for what, name in names.items()}

@@ -10,6 +10,7 @@ import anndata as ad
 import numpy as np
 
 from vgfm_sc._anndata.keys import MARK, Keys
+from vgfm_sc._anndata.representation import Representation
 from vgfm_sc._anndata.results import read_result
 
 
@@ -19,7 +20,7 @@ def check_free(adata: ad.AnnData, keys: Keys, n_models: int) -> list[tuple[str, 
     earlier = adata.uns.get(keys.uns)
     if isinstance(earlier, Mapping) and earlier.get("package") == MARK:
         params = earlier.get("params", {})
-        theirs = Keys.of(keys.uns, str(params.get("use_rep", keys.use_rep)))
+        theirs = Keys.of(keys.uns, Representation.stored(params).name) if params else keys
         ours = set(theirs.slots(int(params.get("n_models", 1))))
         ours |= _derived(earlier)
     wanted = set(keys.slots(n_models))
@@ -52,6 +53,15 @@ def write_derived(adata: ad.AnnData, key: str, entries: Mapping[tuple[str, str],
     if known:
         result["derived"] = np.asarray(known, dtype=str)
     write(adata, {**entries, ("uns", key): {**result, **changes}}, level=4)
+
+
+def check_holdout(adata: ad.AnnData, key: str) -> None:
+    """Refuse to overwrite what is not the scores of times left out."""
+    name = f"{key}_holdout"
+    earlier = adata.uns.get(name)
+    if name in adata.uns and not (isinstance(earlier, Mapping) and earlier.get("package") == MARK):
+        msg = f"adata already holds uns[{name!r}], not written by `vgfm_sc.tl.holdout`. Choose another key_added."
+        raise ValueError(msg)
 
 
 def write(

@@ -9,11 +9,12 @@ Glossary
 ``x0, x1``
     Earlier and later cells, shapes ``(n, d)`` and ``(m, d)``; as a pair, one row each.
 ``mass0, mass1``
-    Mass the cells hold, shapes ``(n,)`` and ``(m,)``; 1 for a cell unless told otherwise.
+    Mass the cells hold, shapes ``(n,)`` and ``(m,)``; 1 for a cell unless told otherwise. What is expected of growth
+    changes the ratios of the ``mass0`` that a coupling starts from, and not what a row mass is a share of.
 ``plan``
     Mass sent from source to target cells, shape ``(n, m)``, never held dense.
 ``row_mass``
-    What one unit of a source cell's mass becomes over the interval, shape ``(n,)``.
+    What one unit of the mass that a source cell holds becomes over the interval, shape ``(n,)``.
 ``s``
     Place within an interval, 0 at its start and 1 at its end.
 ``t``

@@ -144,10 +144,23 @@ def _solved(
     )
 
 
+def expected(mass0: np.ndarray, log_growth: np.ndarray) -> np.ndarray:
+    """Masses in the ratios that cells of ``mass0`` would have after ``log_growth``, the total unchanged.
+
+    The plan that takes them for its source differs from that of ``mass0`` by these ratios alone: a factor common to all
+    cells drops out of the semi-relaxed problem, whose total is the target's.
+    """
+    grown = mass0 * np.exp(log_growth - log_growth.max())
+    return grown * (mass0.sum() / grown.sum())
+
+
 def as_coupling(plan, mass0: np.ndarray, n_targets: int) -> Coupling:
-    """A `Coupling` from what a coupling function returned: itself, an array, a tensor or a scipy sparse matrix."""
+    """A `Coupling` from what a coupling function returned: itself, an array, a tensor or a scipy sparse matrix.
+
+    ``mass0`` is the mass that source cells hold, which may not be the one that the function was given to start from.
+    """
     if isinstance(plan, Coupling):
-        return replace(plan, plan=_entries(plan.plan, (len(mass0), n_targets)))
+        return replace(plan, plan=_entries(plan.plan, (len(mass0), n_targets)), mass0=mass0)
     # a plan that comes without a solver's word stands as it is
     return Coupling(_entries(plan, (len(mass0), n_targets)), mass0, converged=True, n_iter=0, marginal_error=0.0)
 

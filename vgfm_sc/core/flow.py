@@ -53,7 +53,8 @@ def integrate(field: Field, x: Tensor, log_m: Tensor, times: Sequence[float], *,
     found = state.new_empty(len(times), *state.shape)
     found[0] = state
     slopes = state.new_empty(len(NODES) + 1, *state.shape)
-    slopes[0] = _slope(field, t, state)
+    _slope(field, t, state, slopes[0])
+    tableau = TABLEAU.to(state)
     span, direction = abs(last - t), 1.0 if last >= t else -1.0
     h, k, tried = 0.1 * span, 1, 0
     while tried < MAX_STEPS:
@@ -65,7 +66,7 @@ def integrate(field: Field, x: Tensor, log_m: Tensor, times: Sequence[float], *,
             return found[..., :-1], found[..., -1]
         ends = h >= abs(last - t) - SHORTEST * span
         step = last - t if ends else direction * h
-        new, error = _step(field, t, state, slopes, step)
+        new, error = _step(field, t, state, slopes, step, tableau * step)
         ratio = error / tol
         if ratio <= 1:
             t_new = last if ends else t + step
@@ -82,9 +83,9 @@ def integrate(field: Field, x: Tensor, log_m: Tensor, times: Sequence[float], *,
     raise FloatingPointError(msg)
 
 
-def _slope(field: Field, t: float, state: Tensor) -> Tensor:
+def _slope(field: Field, t: float, state: Tensor, out: Tensor) -> None:
     v, g = field(t, state[:, :-1])
-    return torch.cat([v, g[:, None]], dim=1)
+    torch.cat([v, g[:, None]], dim=1, out=out)
 
 
 def _factor(ratio: float) -> float:
@@ -94,13 +95,12 @@ def _factor(ratio: float) -> float:
     return min(5.0, max(0.2, 0.9 * ratio**-0.2)) if ratio > 0 else 5.0
 
 
-def _step(field: Field, t: float, state: Tensor, slopes: Tensor, h: float) -> tuple[Tensor, float]:
-    """The state after ``h`` and the error of it; the slopes on the way are filled in behind the first."""
-    tableau = TABLEAU.to(state) * h
+def _step(field: Field, t: float, state: Tensor, slopes: Tensor, h: float, tableau: Tensor) -> tuple[Tensor, float]:
+    """The state after ``h``, by `TABLEAU` times ``h``, and the error of it; slopes are filled in behind the first."""
     flat, along, new = state.flatten(), slopes.flatten(1).T, state
     for k, node in enumerate(NODES, start=1):
         new = torch.addmv(flat, along[:, :k], tableau[k - 1, :k]).view_as(state)
-        slopes[k] = _slope(field, t + node * h, new)
+        _slope(field, t + node * h, new, slopes[k])
     off = torch.mv(along, tableau[-1]).view_as(state).square().mean(dim=0)
     return new, float(torch.maximum(off[:-1].mean(), off[-1]).sqrt())
 

@@ -58,13 +58,23 @@ def project(
         matrix, offset = found
         return v @ matrix, points @ matrix + offset
 
-    def tensor(values: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.asarray(values, dtype=np.float32))
+    cells = _tensor(scaling.to_unitless(x))
+    landmarks = Landmarks(cells, _tensor(y), torch.Generator().manual_seed(seed))
+    along = landmarks.displace(cells, _tensor(scaling.to_unitless(v + scaling.centre)))
+    return along.numpy(), landmarks.place(_tensor(scaling.to_unitless(points))).numpy()
 
-    cells = tensor(scaling.to_unitless(x))
-    landmarks = Landmarks(cells, tensor(y), torch.Generator().manual_seed(seed))
-    along = landmarks.displace(cells, tensor(scaling.to_unitless(v + scaling.centre)))
-    return along.numpy(), landmarks.place(tensor(scaling.to_unitless(points))).numpy()
+
+def carry(x: np.ndarray, y: np.ndarray, points: np.ndarray, scaling: Scaling, seed: int) -> np.ndarray:
+    """What ``points``, shape ``(m, d)``, would show of ``y``, shape ``(n, q)``: weighted means over their neighbours.
+
+    ``x``, shape ``(n, d)``: where the cells with known ``y`` are. ``seed``: of the cells that are searched.
+    """
+    landmarks = Landmarks(_tensor(scaling.to_unitless(x)), _tensor(y), torch.Generator().manual_seed(seed))
+    return landmarks.place(_tensor(scaling.to_unitless(points))).numpy()
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.as_tensor(np.asarray(values, dtype=np.float32))
 
 
 def linear_map(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:

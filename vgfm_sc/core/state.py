@@ -1,4 +1,4 @@
-"""Networks as plain arrays and back, so that results are stored without pickle."""
+"""Networks and couplings as plain arrays and back, so that results are stored without pickle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
+from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.nets import Networks
 
 
@@ -28,3 +30,21 @@ def networks(weights: Mapping[str, np.ndarray], n_dims: int, width: int, depth: 
     values = {name: torch.tensor(np.asarray(value), dtype=torch.float32) for name, value in weights.items()}
     empty.load_state_dict(values, assign=True)
     return empty
+
+
+def coupling_arrays(coupling: Coupling) -> dict[str, np.ndarray]:
+    """What `coupling` makes a coupling of again."""
+    plan = coupling.plan
+    solved = {
+        name: np.asarray(getattr(coupling, name)) for name in ("converged", "n_iter", "marginal_error", "n_parts")
+    }
+    csr = {"data": plan.data, "indices": plan.indices, "indptr": plan.indptr, "shape": np.asarray(plan.shape)}
+    return {**csr, "mass0": coupling.mass0, **solved}
+
+
+def coupling(arrays: Mapping[str, np.ndarray]) -> Coupling:
+    """The coupling of which `coupling_arrays` made these."""
+    plan = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(map(int, arrays["shape"])))
+    plan.check_format()
+    solved = bool(arrays["converged"]), int(arrays["n_iter"]), float(arrays["marginal_error"]), int(arrays["n_parts"])
+    return Coupling(plan, arrays["mass0"], *solved)

@@ -1,6 +1,27 @@
 """Plots of what `tl` wrote; nothing is computed here and ``adata`` is not changed."""
 
+from vgfm_sc.pl._dynamics import dynamics
+from vgfm_sc.pl._fate import fate
+from vgfm_sc.pl._genes import genes
 from vgfm_sc.pl._growth import growth
+from vgfm_sc.pl._holdout import holdout
+from vgfm_sc.pl._loss import loss
+from vgfm_sc.pl._mass import mass
+from vgfm_sc.pl._snapshots import snapshots
 from vgfm_sc.pl._trajectories import trajectories
+from vgfm_sc.pl._uncertainty import uncertainty
+from vgfm_sc.pl._velocity import velocity
 
-__all__ = ["growth", "trajectories"]
+__all__ = [
+    "dynamics",
+    "fate",
+    "genes",
+    "growth",
+    "holdout",
+    "loss",
+    "mass",
+    "snapshots",
+    "trajectories",
+    "uncertainty",
+    "velocity",
+]

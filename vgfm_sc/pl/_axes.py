@@ -1,8 +1,10 @@
-"""What all plots share: axes, bases and colours."""
+"""What all plots share: axes and panels, bases, and how a plot ends."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,33 +14,100 @@ from matplotlib.figure import Figure
 
 from vgfm_sc import _anndata
 
-POINT_AREA = 120_000
-"""Points share about this area (points squared), as in scanpy."""
+POINT_AREA = 40_000
+"""Points share about this area (points squared) of a panel, so that they do not hide each other."""
 
 RASTER_CELLS = 5_000
 """From here on cells are drawn as an image inside a vector file."""
 
+PANEL = (4.6, 4.0)
+"""Inches of a panel."""
 
-def coordinates(adata: AnnData, basis: str) -> np.ndarray:
-    """The first two columns of ``obsm["X_<basis>"]`` or ``obsm[basis]``, shape ``(n_obs, 2)``."""
-    name = _anndata.basis_key(adata, basis)
-    x = _anndata.read_representation(adata, name)
-    if x.shape[1] < 2:
-        msg = f"obsm[{name!r}] has one dimension; two are drawn."
+ABOVE = 20.0
+"""Points from the title of axes to that of the panels in them."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def plot(draw: Callable[P, R]) -> Callable[P, R]:
+    """A plot that fails leaves no figure of its own open."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = plt.get_fignums()
+        try:
+            return draw(*args, **kwargs)
+        except BaseException:
+            for number in set(plt.get_fignums()).difference(before):
+                plt.close(number)
+            raise
+
+    return drawn
+
+
+def coordinates(adata: AnnData, basis: str, key: str) -> np.ndarray:
+    """The first two coordinates of the cells on ``basis``, shape ``(n_obs, 2)``."""
+    return plane(_anndata.read_coordinates(adata, key, basis), f"Basis {basis!r}")
+
+
+def plane(x: np.ndarray, name: str) -> np.ndarray:
+    """The first two coordinates."""
+    if x.shape[-1] < 2:
+        msg = f"{name} has one dimension; two are drawn."
         raise ValueError(msg)
-    return x[:, :2]
+    return x[..., :2]
 
 
-def fitted_basis(result: dict[str, Any]) -> str:
-    """The basis of the fit itself."""
-    return _anndata.basis_name(result["params"]["use_rep"])
+def basis_of(adata: AnnData, basis: str | None, key: str) -> str:
+    """``basis``, or that of the fit."""
+    fitted = _anndata.fitted_basis(adata, key)
+    return fitted if basis is None else _anndata.basis_name(basis)
 
 
-def start(ax: Axes | None) -> tuple[Figure, Axes]:
+def time_name(adata: AnnData, key: str) -> str:
+    """The user's name for time."""
+    return str(_anndata.read_result(adata, key)["params"]["time_key"])
+
+
+def start(ax: Axes | None, size: tuple[float, float] = PANEL) -> tuple[Figure, Axes]:
     """The axes given, or a new figure with one."""
     if ax is not None:
         return cast(Figure, ax.figure), ax
-    return plt.subplots(figsize=(5.5, 4.5), layout="constrained")
+    return plt.subplots(figsize=size, layout="constrained")
+
+
+def panels(
+    ax: Axes | None, n_rows: int, n_columns: int, size: tuple[float, float] = PANEL, **options: Any
+) -> tuple[Figure, np.ndarray]:
+    """Panels of a figure of their own, or in place of the axes given; shape ``(n_rows, n_columns)``."""
+    if ax is None:
+        whole = (size[0] * n_columns, size[1] * n_rows)
+        return plt.subplots(n_rows, n_columns, figsize=whole, layout="constrained", squeeze=False, **options)
+    fig = cast(Figure, ax.figure)
+    where = ax.get_subplotspec()
+    if where is None:
+        msg = "Several panels need axes of a grid, as `plt.subplots` makes them."
+        raise ValueError(msg)
+    ax.set_axis_off()
+    return fig, where.subgridspec(n_rows, n_columns).subplots(squeeze=False, **options)
+
+
+def wrapped(ax: Axes | None, n: int, size: tuple[float, float] = PANEL, **options: Any) -> tuple[Figure, list[Axes]]:
+    """``n`` panels in rows of at most four."""
+    n_rows = -(-n // 4)
+    fig, axes = panels(ax, n_rows, -(-n // n_rows), size, **options)
+    for spare in axes.ravel()[n:]:
+        spare.set_axis_off()
+    return fig, list(axes.ravel()[:n])
+
+
+def head(fig: Figure, given: Axes | None, title: str | None) -> None:
+    """A title above all panels: of their figure, or of the axes whose place they take."""
+    if title and given is not None:
+        given.set_title(title, pad=ABOVE)
+    elif title:
+        fig.suptitle(title)
 
 
 def label(ax: Axes, basis: str, title: str | None, frameon: bool) -> None:
@@ -50,8 +119,8 @@ def label(ax: Axes, basis: str, title: str | None, frameon: bool) -> None:
 
 
 def finish(
-    fig: Figure, ax: Axes, given: Axes | None, show: bool | None, return_fig: bool | None
-) -> Axes | Figure | None:
+    fig: Figure, drawn: Axes | Sequence[Axes], given: Axes | None, show: bool | None, return_fig: bool | None
+) -> Axes | list[Axes] | Figure | None:
     """Return the figure when asked for, the axes when they were given or not shown; show otherwise."""
     if return_fig:
         if given is None:
@@ -62,9 +131,9 @@ def finish(
         return None
     if given is None:
         plt.close(fig)
-    return ax
+    return drawn if isinstance(drawn, Axes) else list(drawn)
 
 
 def point_size(n: int) -> float:
     """Area of one of ``n`` points."""
-    return float(np.clip(POINT_AREA / max(n, 1), 1.0, 40.0))
+    return float(np.clip(POINT_AREA / max(n, 1), 1.0, 25.0))

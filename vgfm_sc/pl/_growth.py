@@ -9,15 +9,18 @@ from matplotlib.figure import Figure
 from vgfm_sc import _anndata
 from vgfm_sc.pl import _axes
 
-CLIP = 0.99
+CLIP = 0.98
 """Quantile of |growth| at which colours saturate: a few extreme cells must not wash out the rest."""
 
 
+@_axes.plot
 def growth(
     adata: AnnData,
     basis: str | None = None,
     *,
-    cmap: str = "RdBu_r",
+    by_time: bool = False,
+    cmap: str = "coolwarm",
+    na_color: str = "lightgray",
     size: float | None = None,
     title: str | None = None,
     frameon: bool = True,
@@ -25,7 +28,7 @@ def growth(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> Axes | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """Growth rate of every cell, colours centred on 0.
 
     Parameters
@@ -34,18 +37,22 @@ def growth(
         Annotated data after `vgfm_sc.tl.fit`.
     basis
         Basis to draw on, any ``X_<basis>`` of ``obsm``; `None` takes the representation of the fit.
+    by_time
+        A panel for each time point, with the other cells behind.
     cmap
-        A diverging colour map; its middle is growth 0.
+        A diverging colour map; its middle is growth 0. That of the default can be seen on white and on black.
+    na_color
+        Colour of the cells of other time points.
     size
         Area of a cell, in points squared; `None` chooses by the number of cells.
     title
-        Above the axes.
+        Above the axes; with ``by_time`` before the time.
     frameon
         Draw the frame and the axis names.
     key
         The fit's ``key_added``.
     ax
-        Axes to draw into.
+        Axes to draw into; several panels take their place.
     show
         Show the figure. `None` shows it in interactive sessions when no axes were given.
     return_fig
@@ -53,26 +60,36 @@ def growth(
 
     Returns
     -------
-    The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+    The figure with ``return_fig=True``; else the axes, a list of them with ``by_time``, or `None` when the figure was
+    shown.
     """
-    result = _anndata.read_result(adata, key)
-    basis = _axes.fitted_basis(result) if basis is None else basis
-    x = _axes.coordinates(adata, basis)
+    basis = _axes.basis_of(adata, basis, key)
+    x = _axes.coordinates(adata, basis, key)
     rate = _anndata.read_growth(adata, key)
     # a fit without any growth still needs a scale
     largest = max(float(np.quantile(np.abs(rate), CLIP)), float(np.finfo(np.float32).tiny))
-    fig, ax = _axes.start(ax_given := ax)
-    drawn = ax.scatter(
-        x[:, 0],
-        x[:, 1],
-        c=rate,
-        cmap=cmap,
-        norm=CenteredNorm(0, halfrange=largest),
-        s=_axes.point_size(len(x)) if size is None else size,
-        linewidths=0,
-        rasterized=len(x) > _axes.RASTER_CELLS,
-    )
-    unit = result["params"]["time_key"]
-    fig.colorbar(drawn, ax=ax, label=f"growth rate (per unit of {unit})", extend="both")
-    _axes.label(ax, basis, title, frameon)
-    return _axes.finish(fig, ax, ax_given, show, return_fig)
+    norm = CenteredNorm(0, halfrange=largest)
+    area = _axes.point_size(len(x)) if size is None else size
+    unit = _axes.time_name(adata, key)
+    groups: list[tuple[np.ndarray, str | None]] = [(np.arange(len(x)), title)]
+    if by_time:
+        _, snapshots = _anndata.read_fitted(adata, key)
+        before = "" if title is None else f"{title}, "
+        named = zip(snapshots.rows, snapshots.time_points, strict=True)
+        groups = [(rows, f"{before}{unit} = {time:g}") for rows, time in named if len(rows)]
+
+    given = ax
+    if by_time:
+        fig, axes = _axes.wrapped(ax, len(groups), sharex=True, sharey=True)
+    else:
+        fig, ax = _axes.start(ax)
+        axes = [ax]
+    shared = {"s": area, "linewidths": 0, "rasterized": len(x) > _axes.RASTER_CELLS}
+    for panel, (rows, name) in zip(axes, groups, strict=True):
+        if len(rows) < len(x):
+            others = np.delete(x, rows, axis=0)
+            panel.scatter(others[:, 0], others[:, 1], color=na_color, alpha=0.3, **shared)
+        drawn = panel.scatter(x[rows, 0], x[rows, 1], c=rate[rows], cmap=cmap, norm=norm, **shared)
+        _axes.label(panel, basis, name, frameon)
+    fig.colorbar(drawn, ax=axes, label=f"growth rate (per unit of {unit})", extend="both")
+    return _axes.finish(fig, axes if by_time else axes[0], given, show, return_fig)

@@ -1,26 +1,39 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from vgfm_sc import _anndata
-from vgfm_sc.pl import _axes
+from vgfm_sc.pl import _axes, _colors
+
+WIDEST = 4.0
+"""Widths of lines stop growing at this many times that of mass 1: one prolific cell must not cover the others."""
+
+MARKS_AREA = 500
+"""Starts and ends of mass 1 share this area (points squared), within `MARK_AREA`."""
+
+MARK_AREA = 1.5, 9.0
+"""The smallest and the largest area of one."""
 
 
+@_axes.plot
 def trajectories(
     adata: AnnData,
     basis: str | None = None,
     *,
     color: str = "time",
+    cells: str | bool = True,
     cmap: str = "viridis",
+    palette: _colors.Palette = None,
     na_color: str = "lightgray",
+    legend_loc: str | None = "right margin",
     linewidth: float = 1.0,
-    cells: bool = True,
     title: str | None = None,
     frameon: bool = True,
     key: str = "vgfm",
@@ -35,17 +48,24 @@ def trajectories(
     adata
         Annotated data after `vgfm_sc.tl.simulate`.
     basis
-        Basis to draw on; `None` takes the representation of the fit, whose first two dimensions are drawn.
+        Basis to draw on: that of the fit (`None`), or one that `vgfm_sc.tl.project` has laid them on.
     color
-        ``"time"``, or ``"mass"`` per unit at the start.
+        Of the lines: ``"time"``; ``"mass"`` per unit at the start; ``"fate"``, the likeliest of the cell it starts from
+        (after `vgfm_sc.tl.fate`); or a column of labels carried to the trajectories by `vgfm_sc.tl.annotate`: the
+        label where the line ends.
+    cells
+        Of the observed cells behind: a column of ``obs`` or a gene; `True` takes time, or the labels that colour the
+        lines; `False` leaves them out.
     cmap
-        Colour map of ``color``.
+        Colour map of time and mass.
+    palette
+        Colours of labels: a colour map, a list or a mapping; `None` takes ``uns["<column>_colors"]`` if there are any.
     na_color
-        Colour of the cells behind when they are not coloured by time.
+        Colour of cells behind lines coloured by mass.
+    legend_loc
+        Where labels are named: ``"right margin"``, ``"on data"``, ``"none"`` or a place that matplotlib knows.
     linewidth
         Width, in points, of a line of mass 1; width follows the square root of mass.
-    cells
-        Draw the observed cells behind.
     title
         Above the axes.
     frameon
@@ -63,73 +83,76 @@ def trajectories(
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
     """
-    result = _anndata.read_result(adata, key)
+    basis = _axes.basis_of(adata, basis, key)
+    x = _axes.coordinates(adata, basis, key)
     stored = _anndata.read_trajectories(adata, key)
-    fitted = _axes.fitted_basis(result)
-    basis = fitted if basis is None else basis
-    if basis != fitted:
-        msg = f"Trajectories are available on basis {fitted!r}, that of the fit, not on {basis!r}."
-        raise ValueError(msg)
-    if color not in ("time", "mass"):
-        msg = f"color must be 'time' or 'mass', got {color!r}."
-        raise ValueError(msg)
-    positions = np.asarray(stored["positions"])[:, :, :2]
-    if positions.shape[2] < 2:
-        msg = "The representation has one dimension; two are drawn."
-        raise ValueError(msg)
+    positions = _axes.plane(_anndata.read_positions(adata, key, basis), f"Basis {basis!r}")
     times, mass = np.asarray(stored["times"], dtype=float), np.asarray(stored["mass"], dtype=float)
-    points = np.asarray(result["time_points"], dtype=float)
-    norm = Normalize(points[0], points[-1]) if color == "time" else Normalize(mass.min(), mass.max())
     between = mass[:-1] / 2 + mass[1:] / 2
-    shade = np.broadcast_to((times[:-1, None] + times[1:, None]) / 2, between.shape) if color == "time" else between
+    column, groups = (color, None) if color in ("time", "mass") else _groups(adata, color, key)
+    if cells is True:
+        behind = {"time": _axes.time_name(adata, key), "mass": None}.get(column, column)
+    else:
+        behind = cells or None
+    if behind is not None:
+        _colors.values_of(adata, behind, key)  # a wrong name is an error before anything is drawn
+    colors = {} if groups is None else _colors.of_categories(adata, column, list(groups.categories), palette)
 
-    fig, ax = _axes.start(ax_given := ax)
+    fig, ax = _axes.start(given := ax)
     if cells:
-        x = _axes.coordinates(adata, basis)
-        time = _anndata.read_fitted(adata, key)[1].time
-        ax.scatter(
-            x[:, 0],
-            x[:, 1],
-            c=colormaps[cmap](norm(time)) if color == "time" else na_color,
-            s=_axes.point_size(len(x)),
-            alpha=0.25,
-            linewidths=0,
-            rasterized=len(x) > _axes.RASTER_CELLS,
-            zorder=1,
-        )
+        same = behind == column or (column == "time" and behind == _axes.time_name(adata, key))
+        look = {"cmap": cmap, "palette": palette, "na_color": na_color, "alpha": 0.35}
+        place = None if same and groups is None else legend_loc
+        _colors.cells(ax, adata, x, behind, key=key, legend_loc=place, bar=not same, **look)
     # one segment for each step of each trajectory, so that colour and width can change along it
     segments = np.stack([positions[:-1], positions[1:]], axis=2).reshape(-1, 2, 2)
-    lines = LineCollection(
-        list(segments),
-        array=shade.ravel(),
-        cmap=cmap,
-        norm=norm,
-        linewidths=linewidth * np.sqrt(between.ravel()),
-        alpha=0.8,
-        capstyle="round",
-        zorder=2,
-    )
+    widths = linewidth * np.minimum(np.sqrt(between.ravel()), WIDEST)
+    lines = LineCollection(list(segments), linewidths=widths, alpha=0.6, capstyle="round", zorder=2)
+    if groups is None:
+        shade = (times[:-1, None] + times[1:, None]) / 2 + 0 * between if color == "time" else between
+        lines.set(array=shade.ravel(), cmap=cmap)
+        lines.set_norm(_colors.time_norm(adata, key) if color == "time" else Normalize(mass.min(), mass.max()))
+    else:
+        listed = np.asarray([*colors.values(), na_color])  # code -1, a cell without a value, takes the last
+        lines.set_color(list(np.broadcast_to(listed[groups.codes], between.shape).ravel()))
     ax.add_collection(lines)
-    ends = {"start": (positions[0], mass[0], "white"), "end": (positions[-1], mass[-1], "black")}
-    for name, (where, weight, face) in ends.items():
-        ax.scatter(
-            where[:, 0],
-            where[:, 1],
-            s=10 * weight,
-            c=face,
-            edgecolors="black",
-            linewidths=0.5,
-            label=name,
-            zorder=3 + (name == "end"),
-        )
+    _ends(ax, positions, mass)
     ax.autoscale_view()
-    ax.legend(loc="best", frameon=False)
-    what = params_time_key(result) if color == "time" else "mass (1 at the start)"
-    fig.colorbar(lines, ax=ax, label=what)
+    if groups is None:
+        name = _axes.time_name(adata, key) if color == "time" else "mass (1 at the start)"
+        bar = fig.colorbar(lines, ax=ax, label=name)
+        bar.solids.set_alpha(1)  # type: ignore[union-attr]
+    elif behind != column:
+        _colors.legend(ax, colors, legend_loc if legend_loc != "on data" else "right margin")
     _axes.label(ax, basis, title, frameon)
-    return _axes.finish(fig, ax, ax_given, show, return_fig)
+    return _axes.finish(fig, ax, given, show, return_fig)
 
 
-def params_time_key(result: dict) -> str:
-    """The user's name for time."""
-    return str(result["params"]["time_key"])
+def _groups(adata: AnnData, color: str, key: str) -> tuple[str, pd.Categorical]:
+    """Column and labels of the trajectories: where they end, or the likeliest fate of the cell they start from."""
+    if color != "fate" or "fate" in adata.obs:
+        codes, categories = _anndata.read_labels(adata, key, color)
+        return color, pd.Categorical.from_codes(codes[-1], categories)
+    fate = _anndata.read_fate(adata, key)
+    cells = np.asarray(_anndata.read_trajectories(adata, key)["cells"], dtype=str)
+    rows = pd.Index(fate.index.astype(str)).get_indexer_for(cells)
+    if len(rows) != len(cells) or (rows < 0).any():
+        msg = "The cells that trajectories start from are not in adata, or their names are not unique."
+        raise ValueError(msg)
+    column = str(_anndata.read_result(adata, key)["fate"]["cluster_key"])
+    categories = [str(c) for c in fate.columns]
+    return column, pd.Categorical.from_codes(fate.to_numpy()[rows].argmax(axis=1), categories)
+
+
+def _ends(ax: Axes, positions: np.ndarray, mass: np.ndarray) -> None:
+    """Starts are rings, ends are dots, their area the mass."""
+    ink, paper = _colors.ink(), ax.get_facecolor()
+    looks = {"start": (0, paper), "end": (-1, ink)}
+    for name, (k, face) in looks.items():
+        area = np.clip(MARKS_AREA / len(mass[k]), *MARK_AREA) * np.minimum(mass[k], WIDEST**2)
+        ax.scatter(*positions[k].T, s=area, c=[face], edgecolors=ink, linewidths=0.4, zorder=3 - k, label=name)
+    marks = [
+        Line2D([], [], marker="o", linestyle="", markersize=4, mfc=face, mec=ink, mew=0.5, label=name)
+        for name, (_, face) in looks.items()
+    ]
+    _colors.below(ax, marks)

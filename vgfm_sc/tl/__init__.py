@@ -1,9 +1,31 @@
 """Tools: each reads AnnData, computes, and writes what its docstring lists."""
 
+from vgfm_sc.tl._ancestors import ancestors
+from vgfm_sc.tl._annotate import annotate
+from vgfm_sc.tl._descendants import descendants
 from vgfm_sc.tl._evaluate import evaluate
+from vgfm_sc.tl._fate import fate
 from vgfm_sc.tl._fit import fit
+from vgfm_sc.tl._gene_velocity import gene_velocity
 from vgfm_sc.tl._holdout import holdout
+from vgfm_sc.tl._interpolate import interpolate
 from vgfm_sc.tl._project import project
+from vgfm_sc.tl._rank_genes import rank_genes
+from vgfm_sc.tl._regulators import regulators
 from vgfm_sc.tl._simulate import simulate
 
-__all__ = ["evaluate", "fit", "holdout", "project", "simulate"]
+__all__ = [
+    "ancestors",
+    "annotate",
+    "descendants",
+    "evaluate",
+    "fate",
+    "fit",
+    "gene_velocity",
+    "holdout",
+    "interpolate",
+    "project",
+    "rank_genes",
+    "regulators",
+    "simulate",
+]

@@ -30,6 +30,16 @@ def check_method(method: str | methods.Method) -> methods.Method:
     return named[method]()
 
 
+def check_takes_prior(method: methods.Method) -> None:
+    """Refuse a method in which no cell may differ in growth."""
+    if method.name == "otcfm":
+        msg = (
+            "method='otcfm' makes all cells grow alike and has no use for growth_prior. Use method='vgfm', which with "
+            "a large rho follows the prior closely: method=vgfm_sc.methods.vgfm(rho=100)."
+        )
+        raise ValueError(msg)
+
+
 def check_numbers(numbers: Mapping[str, Any]) -> None:
     """Type and range of every number."""
     for name, value in numbers.items():

@@ -14,7 +14,7 @@ def evaluate(
 ) -> pd.DataFrame:
     """Compare simulated with observed cells at every time point.
 
-    All cells of the first time point, each of mass 1, are simulated once through all times; no time point restarts
+    All cells of the first time point, of equal mass, are simulated once through all times; no time point restarts
     from data. The cells are those of ``adata``: pass an object with cells that the fit has not seen (``uns`` copied
     over) to measure generalisation.
 
@@ -33,7 +33,8 @@ def evaluate(
 
     Returns
     -------
-    One row for each time point after the first:
+    One row for each time point after the first; kept in ``uns["vgfm"]["evaluation"]`` for `vgfm_sc.pl.snapshots` unless
+    ``adata`` is a view:
 
     ``time``
         The time point.
@@ -47,19 +48,20 @@ def evaluate(
         W1 between two random halves of the observed cells: what sampling alone makes of samples of half the size.
         A ``w1`` far below it says that the observed cells have been memorised.
     ``mass_predicted``, ``mass_observed``
-        Total mass in cells: that of the first snapshot carried on by growth, and the number observed.
+        Total mass: that of the first time point carried on by growth, and the one observed. In cells; where the fit was
+        given totals with ``mass``, these are observed, whatever the number of cells.
     """
     if max_cells < 2:
         msg = f"max_cells must be at least 2, got {max_cells}."
         raise ValueError(msg)
     check_tol(tol)
-    _, snapshots = _anndata.read_fitted(adata, key)
+    result, snapshots = _anndata.read_fitted(adata, key)
     points = snapshots.time_points
     missing = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows) < 2]
     if missing:
         msg = f"Fewer than 2 cells left at time points {missing}; evaluation needs all that were fitted."
         raise ValueError(msg)
-    rng = np.random.default_rng(seed)
+    rng, totals = np.random.default_rng(seed), _anndata.read_totals(snapshots)
     first = snapshots.x[snapshots.rows[0]]
     positions, mass = get.model(adata, key).simulate(first, points, tol=tol)
     table = []
@@ -69,15 +71,18 @@ def evaluate(
         order = rng.permutation(len(observed))
         half = min(len(observed) // 2, max_cells)
         seen = observed[np.sort(order[:max_cells])]
-        predicted = mass[k].sum()
+        predicted = mass[k].sum() * (totals[0] / len(first))
         table.append(
             {
                 "time": points[k],
                 "w1": wasserstein1(positions[k][simulated], seen, mass[k][simulated]),
-                "rme": relative_mass_error(predicted, len(observed)),
+                "rme": relative_mass_error(predicted, totals[k]),
                 "w1_floor": wasserstein1(observed[order[:half]], observed[order[half : 2 * half]]),
                 "mass_predicted": predicted,
-                "mass_observed": float(len(observed)),
+                "mass_observed": float(totals[k]),
             }
         )
-    return pd.DataFrame(table)
+    scores = pd.DataFrame(table)
+    if not adata.is_view:
+        _anndata.write(adata, {("uns", key): {**result, "evaluation": scores}})
+    return scores

@@ -1,27 +1,31 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from tqdm.auto import tqdm
 
-import vgfm_sc
 from vgfm_sc import _anndata, methods
 from vgfm_sc.core import device as devices
 from vgfm_sc.core import jobs
 from vgfm_sc.core.scaling import Scaling
-from vgfm_sc.tl import _arguments, _ensemble, _resample, _results
+from vgfm_sc.tl import _arguments, _ensemble, _entries, _resample, _results
 
 
 def fit(
     adata: AnnData,
     time_key: str,
     *,
-    use_rep: str = "X_pca",
+    use_rep: str | None = "X_pca",
+    layer: str | None = None,
+    genes: Sequence[str] | str | None = None,
     method: str | methods.Method = "vgfm",
     time_map: Mapping[Any, float] | None = None,
+    mass: str | Mapping[Any, float] = "counts",
+    growth_prior: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool = True,
@@ -39,6 +43,7 @@ def fit(
     patience: int | None = 40,
     validation: float = 0.0,
     n_models: int = 1,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> AnnData | None:
     """Learn how cells move and multiply from a time course of unpaired, unbalanced snapshots.
 
@@ -46,8 +51,9 @@ def fit(
     regressed on the coupled paths, and both are refined by simulating from the first snapshot and comparing with the
     later ones (VGFM, :cite:p:`Wang25`, sections 4 and 5).
 
-    Every cell counts as mass 1: the numbers of cells per time point are read as relative population sizes. Where
-    they only reflect how many cells were loaded, growth shows that, not biology.
+    Growth is measured against population sizes. By default each cell counts as mass 1: the numbers of cells per time
+    point are read as relative sizes, and where they only reflect how many cells were loaded, growth shows that, not
+    biology. Where the sizes are known, ``mass`` takes them; what is known of single cells, ``growth_prior``.
 
     The defaults need no tuning for scale: the representation is centred and divided by one number, times by the mean
     interval, and all that is written is in your own units.
@@ -55,15 +61,30 @@ def fit(
     Parameters
     ----------
     adata
-        Annotated data with all time points. ``X`` is not used.
+        Annotated data with all time points, or a MuData with times and a joint representation at its top level. ``X``
+        is used in gene space alone.
     time_key
         Column of ``obs`` with the sampling times: numbers, numeric strings or categories of either.
     use_rep
-        Key of ``obsm``: array, DataFrame, sparse or dask, shape ``(n_obs, d)``.
+        Key of ``obsm``: array, DataFrame, sparse or dask, shape ``(n_obs, d)``. `None` fits in gene space, to
+        normalised, log-transformed expression.
+    layer
+        With ``use_rep=None``: layer that holds the expression, dense or sparse; `None` is ``X``.
+    genes
+        With ``use_rep=None``: names of genes, or a boolean column of ``var`` such as ``"highly_variable"``; `None`
+        takes all. Their expression is held dense, in float64.
     method
         ``"vgfm"``, ``"otcfm"`` (balanced transport, growth alike for all cells) or a `vgfm_sc.methods.Method`.
     time_map
         Values of ``obs[time_key]`` to numbers, for labels such as ``"E8.5"``.
+    mass
+        Population sizes: ``"counts"``, the numbers of cells; ``{time: total}``, with times as numbers or as labels of
+        ``time_map``; or a column of ``obs`` that holds one total for each time point. Only their ratios matter. The
+        cells of a time point share its total equally.
+    growth_prior
+        Column of ``obs`` with the growth expected of each cell per unit of time, as far as it is known beforehand. The
+        coupling starts from it, and the data overrule it at the price ``rho``, the more easily the smaller ``rho`` is.
+        Only differences between cells of a time point matter; not with ``"otcfm"``.
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
@@ -92,8 +113,15 @@ def fit(
     n_models
         Above 1, an ensemble: the model itself and ``n_models - 1`` more, each of which couples and trains on cells
         drawn again with replacement. Their spread is what another sample of cells might change, in growth also by
-        the counts of cells at each time point. Takes so many times as long, unless a ``joblib.parallel_config`` around
-        the call spreads the models over processes or machines, which does not change them.
+        the counts of cells at each time point unless ``mass`` gives totals. Takes so many times as long, unless a
+        ``joblib.parallel_config`` around the call spreads the models over processes or machines, which does not change
+        them.
+
+    checkpoint
+        Folder in which couplings and matched networks are kept as soon as they are done. The same call after a break
+        takes them from there and gives the same result as without a break; a call with other cells or settings does
+        not find them. For long fits; delete the folder when you have saved the result. Your own coupling or path is
+        known by its name and the method's ``settings`` only.
 
     Returns
     -------
@@ -101,7 +129,8 @@ def fit(
 
     ``adata.obsm["vgfm_velocity_pca"]`` : :class:`numpy.ndarray` (float32, shape ``(n_obs, d)``)
         Velocity at the cell and its own time, in units of the representation per unit of ``time_key``. The name
-        ends as ``use_rep`` does.
+        ends as ``use_rep`` does. In gene space it ends in ``genes``, and the columns are
+        ``uns["vgfm"]["params"]["genes"]``.
     ``adata.obs["vgfm_growth"]`` : :class:`pandas.Series` (float32)
         Growth rate d log m / dt per unit of ``time_key``. A population grows ``exp(growth)``-fold per unit time.
     ``adata.obs["vgfm_mass"]`` : :class:`pandas.Series` (float32)
@@ -111,16 +140,17 @@ def fit(
         With ``n_models`` above 1: standard deviation of growth over the models; root mean squared distance of their
         velocities from the mean one.
     ``adata.obsp["vgfm_coupling"]`` : :class:`scipy.sparse.csr_matrix` (float32, shape ``(n_obs, n_obs)``)
-        Mass sent from the row's cell to the column's cell of the next time point; see `vgfm_sc.get.couplings`.
+        Mass sent from the row's cell to the column's cell of the next time point, in masses of a cell of the first;
+        see `vgfm_sc.get.couplings`.
     ``adata.uns["vgfm"]`` : :class:`dict`
         Parameters, time points, scaling, history, convergence of each coupling, network weights, package version.
 
     Raises
     ------
     KeyError
-        ``time_key`` or ``use_rep`` is missing.
+        ``time_key``, ``use_rep``, ``layer``, a gene, or the column of ``mass`` or ``growth_prior`` is missing.
     TypeError, ValueError
-        Times, representation, method, device or ``key_added`` cannot be used; the message says why.
+        Times, representation, totals, prior, method, device or ``key_added`` cannot be used; the message says why.
     FloatingPointError
         Training left the finite numbers. ``adata`` is not changed, whatever the error.
 
@@ -129,11 +159,20 @@ def fit(
     >>> import vgfm_sc
     >>> adata = vgfm_sc.datasets.toggle_switch()
     >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+
+    In gene space, with populations known to double from each time to the next:
+
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep=None, mass={0: 1, 1: 2, 2: 4, 3: 8, 4: 16})
     """
     _anndata.check_key(key_added)
-    snapshots = _anndata.read_snapshots(adata, time_key, use_rep, time_map)
-    keys = _anndata.Keys.of(key_added, use_rep)
+    representation = _anndata.Representation.chosen(adata, use_rep, layer, genes)
+    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass)
+    keys = _anndata.Keys.of(key_added, representation.name)
     chosen, place = _arguments.check_method(method), devices.choose(device)
+    prior = None
+    if growth_prior is not None:
+        _arguments.check_takes_prior(chosen)
+        prior = _anndata.read_prior(adata, growth_prior, snapshots.time, snapshots.time_points)
     numbers: dict[str, Any] = {
         "width": width,
         "depth": depth,
@@ -152,26 +191,23 @@ def fit(
     if validation:
         rows, out = _resample.held_out(rows, validation, snapshots.time_points, seed)
     if copy:
-        adata = adata.to_memory() if adata.isbacked else adata.copy()
+        adata = adata.to_memory() if isinstance(adata, AnnData) and adata.isbacked else adata.copy()
 
     scaling = Scaling.of(snapshots.x, snapshots.time_points)
-    alone = jobs.one_by_one(n_models)
-    recipe = _ensemble.Recipe(rows, out, scaling, chosen, numbers, str(place), seed, progress and alone)
+    alone, folder = jobs.one_by_one(n_models), None if checkpoint is None else os.fspath(checkpoint)
+    recipe = _ensemble.Recipe(rows, out, prior, scaling, chosen, numbers, str(place), seed, progress and alone, folder)
     models = []
     with tqdm(total=n_models, desc="models", disable=alone or not progress) as bar:
         for model in jobs.each(_ensemble.model, [(k, recipe, *snapshots) for k in range(n_models)]):
             _results.warn_unconverged(model.convergence, snapshots.time_points)
             models.append(model)
             bar.update()
-    main = models[0]
 
-    mass = np.full(adata.n_obs, np.nan, dtype=np.float32)
-    for coupling, cells in zip(main.couplings, rows[:-1], strict=True):
-        mass[cells] = coupling.row_mass
     params: dict[str, Any] = {
         "time_key": time_key,
-        "use_rep": use_rep,
+        **representation.params(),
         "method": chosen.name,
+        "method_settings": dict(chosen.settings),
         "seed": seed,
         "device": str(place),
         "validation": validation,
@@ -181,26 +217,11 @@ def fit(
         # two arrays: labels may hold what the name of an entry may not
         labels, first = np.unique(adata.obs[time_key].astype(str).to_numpy(dtype=str), return_index=True)
         params["time_map_labels"], params["time_map_values"] = labels, snapshots.time[first]
+    if snapshots.given is not None:
+        params["totals"] = snapshots.given
+    if growth_prior is not None:
+        params["growth_prior"] = growth_prior
     params.update({name: value for name, value in numbers.items() if value is not None})
-    entries: dict[tuple[str, str], Any] = {
-        ("obsm", keys.velocity): main.velocity.astype(np.float32),
-        ("obs", keys.growth): main.growth.astype(np.float32),
-        ("obs", keys.mass): mass,
-        ("obsp", keys.coupling): _results.joined_plans(main.couplings, rows, adata.n_obs),
-        ("uns", keys.uns): {
-            "package": _anndata.MARK,
-            "version": vgfm_sc.__version__,
-            "params": {**params, "method_settings": dict(chosen.settings)},
-            "time_points": snapshots.time_points,
-            "scaling": {name: value for name, value in scaling._asdict().items() if value is not None},
-            "couplings": main.convergence,
-            "history": main.history,
-            "weights": main.weights,
-        },
-    }
-    if n_models > 1:
-        velocities, growths = (np.stack([getattr(m, name) for m in models]) for name in ("velocity", "growth"))
-        entries["obs", keys.growth_sd] = growths.std(axis=0, ddof=1).astype(np.float32)
-        entries["obs", keys.velocity_sd] = np.sqrt(velocities.var(axis=0, ddof=1).sum(axis=1)).astype(np.float32)
+    entries = _entries.of_fit(models, keys, rows, adata.n_obs, params, snapshots.time_points, scaling)
     _anndata.write(adata, entries, remove=stale)
     return adata if copy else None

@@ -26,12 +26,17 @@ def holdout(
     time_key: str,
     *,
     times: Sequence[float] | float | None = None,
-    use_rep: str = "X_pca",
+    use_rep: str | None = "X_pca",
+    layer: str | None = None,
+    genes: Sequence[str] | str | None = None,
     method: str | methods.Method = "vgfm",
     time_map: Mapping[Any, float] | None = None,
+    mass: str | Mapping[Any, float] = "counts",
+    growth_prior: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool = True,
+    key_added: str = "vgfm",
     max_cells: int = 5000,
     tol: float = 1e-4,
     **fit_arguments: Any,
@@ -39,29 +44,32 @@ def holdout(
     """Leave out time points one by one, predict them, and compare with simpler predictions.
 
     For each time point left out, models are fitted on all others, and the cells of the time point before it are
-    simulated up to it. ``adata`` is not changed. A ``joblib.parallel_config`` around the call spreads the fits over
+    simulated up to it. A ``joblib.parallel_config`` around the call spreads the fits over
     processes or machines, which does not change them.
 
     Parameters
     ----------
     adata
         Annotated data with at least three time points.
-    time_key, use_rep, time_map, device, seed, progress
-        As in `vgfm_sc.tl.fit`.
+    time_key, use_rep, layer, genes, time_map, mass, growth_prior, device, seed, progress
+        As in `vgfm_sc.tl.fit`; the baseline ``"otcfm"`` has no use for ``growth_prior``.
     times
         Time points to leave out, each between others; all that are by default.
     method
         What is compared with the baselines, as in `vgfm_sc.tl.fit`.
+    key_added
+        The scores are kept in ``uns["<key_added>_holdout"]``.
     max_cells
         Exact transport problems are solved on at most this many cells a side, drawn at random.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
     **fit_arguments
-        Further arguments of `vgfm_sc.tl.fit`, for both models; not ``key_added``, ``copy`` or ``n_models``.
+        Further arguments of `vgfm_sc.tl.fit`, for both models; not ``copy`` or ``n_models``.
 
     Returns
     -------
-    One row for each time point left out and each prediction:
+    One row for each time point left out and each prediction; kept in ``uns["vgfm_holdout"]["scores"]`` for
+    `vgfm_sc.pl.holdout` unless ``adata`` is a view:
 
     ``time``, ``prediction``
         The time point; the method's name, or a baseline: ``"otcfm"`` (balanced optimal-transport flow matching,
@@ -71,8 +79,8 @@ def holdout(
     ``w1``
         Exact Wasserstein-1 distance to the cells left out, in units of the representation.
     ``mass_predicted``, ``mass_observed``
-        Cells predicted and observed at the time left out; the baselines predict the log-linear interpolation of the
-        counts around it, and the nearer count.
+        Cells predicted and observed at the time left out, or, with ``mass``, totals; the baselines predict the
+        log-linear interpolation of those around it, and the nearer one.
 
     Warns
     -----
@@ -87,7 +95,11 @@ def holdout(
     KeyError, TypeError, ValueError, FloatingPointError
         As `vgfm_sc.tl.fit`.
     """
-    snapshots = _anndata.read_snapshots(adata, time_key, use_rep, time_map)
+    _anndata.check_key(key_added)
+    slot = ("uns", f"{key_added}_holdout")
+    representation = _anndata.Representation.chosen(adata, use_rep, layer, genes)
+    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass)
+    _anndata.check_holdout(adata, key_added)
     chosen = _arguments.check_method(method)
     check_tol(tol)
     _arguments.check_numbers({"seed": seed, "max_cells": max_cells})
@@ -95,24 +107,28 @@ def holdout(
         msg = f"max_cells must be at least 2, got {max_cells}."
         raise ValueError(msg)
     _check_arguments(chosen, fit_arguments)
+    prior = None
+    if growth_prior is not None:
+        _arguments.check_takes_prior(chosen)
+        prior = _anndata.read_prior(adata, growth_prior, snapshots.time, snapshots.time_points)
     left_out = _between_others(snapshots.time_points, times)
     if _has_seen(snapshots.x, np.isin(snapshots.time, snapshots.time_points[left_out])):
         msg = (
-            f"obsm[{use_rep!r}] is centred on all cells, those left out among them: it was fitted on what it is now "
-            "to predict. Fit it on the other time points and project these for a stricter comparison."
+            f"{representation.where} is centred on all cells, those left out among them: it was fitted on what it is "
+            "now to predict. Fit it on the other time points and project these for a stricter comparison."
         )
         warnings.warn(msg, UserWarning, stacklevel=2)
     models = {chosen.name: chosen, "otcfm": chosen if chosen.name == "otcfm" else methods.otcfm()}
     fits = [(k, name) for k in left_out for name in models]
     alone = jobs.one_by_one(len(fits))
     arguments = {**fit_arguments, "device": str(devices.choose(device)), "seed": seed, "progress": progress and alone}
-    tasks = [(k, models[name], tol, arguments, *snapshots) for k, name in fits]
+    tasks = [(k, models[name], tol, arguments, prior if name == chosen.name else None, *snapshots) for k, name in fits]
     simulated = {}
     with tqdm(total=len(fits), desc="models", disable=alone or not progress) as bar:
         for fitted, cells in zip(fits, jobs.each(_simulated, tasks), strict=True):
             simulated[fitted] = cells
             bar.update()
-    table = []
+    table, totals = [], _anndata.read_totals(snapshots)
     for k in left_out:
         rng = np.random.default_rng([seed, int(k)])
         time = float(snapshots.time_points[k])
@@ -120,22 +136,25 @@ def holdout(
         predictions = {name: simulated[k, name] for name in models}
         predictions |= _baselines(snapshots, k, max_cells, rng)
         seen = observed[rng.permutation(len(observed))[:max_cells]]
-        for name, (x, mass) in predictions.items():
+        for name, (x, weight) in predictions.items():
             some = rng.permutation(len(x))[:max_cells]
             table.append(
                 {
                     "time": time,
                     "prediction": name,
-                    "w1": wasserstein1(x[some], seen, mass[some]),
-                    "mass_predicted": mass.sum(),
-                    "mass_observed": float(len(observed)),
+                    "w1": wasserstein1(x[some], seen, weight[some]),
+                    "mass_predicted": weight.sum(),
+                    "mass_observed": float(totals[k]),
                 }
             )
-    return pd.DataFrame(table)
+    scores = pd.DataFrame(table)
+    if not adata.is_view:
+        _anndata.write(adata, {slot: {"package": _anndata.MARK, "scores": scores}})
+    return scores
 
 
 def _check_arguments(method: methods.Method, fit_arguments: Mapping[str, Any]) -> None:
-    useless = sorted({"key_added", "copy", "n_models"} & set(fit_arguments))
+    useless = sorted({"copy", "n_models"} & set(fit_arguments))
     if useless:
         msg = f"Leaving time points out returns a table; it has no use for {', '.join(useless)}."
         raise TypeError(msg)
@@ -170,33 +189,40 @@ def _has_seen(x: np.ndarray, out: np.ndarray) -> bool:
 
 
 def _simulated(
-    k: int, method: methods.Method, tol: float, arguments: Mapping[str, Any], *parts: Any
+    k: int, method: methods.Method, tol: float, arguments: Mapping[str, Any], prior: np.ndarray | None, *parts: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cells of the time point before ``k`` at time point ``k``, and their masses, by a model that never saw ``k``.
 
     ``parts`` are those of the `Snapshots`, one by one (see `vgfm_sc.core.jobs.each`).
     """
     snapshots = _anndata.Snapshots(*parts)
-    kept = snapshots.time != snapshots.time_points[k]
+    points, totals = snapshots.time_points, _anndata.read_totals(snapshots)
+    kept = snapshots.time != points[k]
     rest = AnnData(
         obs=pd.DataFrame({"time": snapshots.time[kept]}, index=np.flatnonzero(kept).astype(str)),
         obsm={"X_rest": snapshots.x[kept]},
     )
-    fit(rest, "time", use_rep="X_rest", method=method, **arguments)
-    before, at = snapshots.time_points[k - 1], snapshots.time_points[k]
-    x, mass = get.model(rest).simulate(snapshots.x[snapshots.rows[k - 1]], [before, at], tol=tol)
-    return x[-1], mass[-1]
+    known: dict[str, Any] = {}
+    if snapshots.given is not None:
+        known["mass"] = {float(t): float(total) for t, total in zip(points, totals, strict=True) if t != points[k]}
+    if prior is not None:
+        rest.obs["prior"] = prior[kept]
+        known["growth_prior"] = "prior"
+    fit(rest, "time", use_rep="X_rest", method=method, **known, **arguments)
+    before = snapshots.x[snapshots.rows[k - 1]]
+    x, mass = get.model(rest).simulate(before, points[k - 1 : k + 1], tol=tol)
+    return x[-1], mass[-1] * (totals[k - 1] / len(before))
 
 
 def _baselines(
     snapshots: _anndata.Snapshots, k: int, max_cells: int, rng: np.random.Generator
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Predictions without a model: positions and masses."""
-    points = snapshots.time_points
+    points, totals = snapshots.time_points, _anndata.read_totals(snapshots)
     before, after = (snapshots.x[snapshots.rows[j]] for j in (k - 1, k + 1))
     share = (points[k] - points[k - 1]) / (points[k + 1] - points[k - 1])
     source, target = (x[rng.permutation(len(x))[:max_cells]] for x in (before, after))
     x, weight = displacement_interpolation(source, target, share)
-    total = len(before) ** (1 - share) * len(after) ** share
-    nearest = before if share <= 0.5 else after
-    return {"linear": (x, total * weight), "nearest": (nearest, np.ones(len(nearest)))}
+    total = totals[k - 1] ** (1 - share) * totals[k + 1] ** share
+    nearest, its = (before, totals[k - 1]) if share <= 0.5 else (after, totals[k + 1])
+    return {"linear": (x, total * weight), "nearest": (nearest, np.full(len(nearest), its / len(nearest)))}

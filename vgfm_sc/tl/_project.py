@@ -40,10 +40,10 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
         something else.
     """
     result, snapshots = _anndata.read_fitted(adata, key)
-    name = _anndata.basis_key(adata, basis)
-    if name == result["params"]["use_rep"]:
-        msg = f"obsm[{name!r}] is the representation of the fit: velocities and trajectories are there already."
+    if _anndata.basis_name(basis) == _anndata.fitted_basis(adata, key):
+        msg = f"Basis {basis!r} is the representation of the fit: velocities and trajectories are there already."
         raise ValueError(msg)
+    name = _anndata.basis_key(adata, basis)
     y = _anndata.read_representation(adata, name)
     short = _anndata.basis_name(name)
     stored = _anndata.read_velocity(adata, key)

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
 
 from vgfm_sc import _anndata, get
+from vgfm_sc.core import branching as populations
+from vgfm_sc.tl import _cells
+
+if TYPE_CHECKING:
+    from vgfm_sc.core.model import Model
 
 POINTS_PER_INTERVAL = 20
 """Times at which trajectories are kept when none are named: enough for smooth lines."""
+
+MOST_FOR_MEAN, BLOCK_FOR_MEAN = 10_000, 1_000
+"""Cells whose mean mass is taken, and those held at once: growth is unequal, and 200 cells may be off by a fifth."""
 
 
 def simulate(
@@ -17,11 +26,19 @@ def simulate(
     n_cells: int | None = 200,
     start: float | Sequence[int] | np.ndarray | None = None,
     times: Sequence[float] | None = None,
+    noise: float = 0.0,
+    branching: bool = False,
     key: str = "vgfm",
     seed: int = 0,
     tol: float = 1e-4,
+    step: float = 0.05,
 ) -> None:
     """Follow cells along the fitted velocity and growth, forward or backward in time.
+
+    Without ``noise`` and ``branching`` the run is deterministic and each cell carries a mass, 1 at its start, that
+    grows or shrinks. Two things can be left to chance, forward in time only. With ``noise`` cells wander beside the
+    velocity; the fit has not learnt how much, so the number is yours. With ``branching`` cells divide and die in place
+    of carrying a mass. The expected number of cells is the mass of the run without.
 
     Parameters
     ----------
@@ -30,17 +47,27 @@ def simulate(
     n_cells
         How many of the starting cells to follow, drawn at random; `None` follows all.
     start
-        Where from: a time point (`None`: the first), or cells of one time point as a boolean mask or positions.
+        Where from: a time point (`None`: the first), or cells of one time point as a boolean mask or positions. A
+        position that comes twice is followed twice.
     times
         Times to keep, all after or all before the start and in order of travel; `None` goes from the start to the
         last time point in even steps. Times outside the observed range are an error: nothing was learned there.
+    noise
+        Standard deviation of a Brownian motion along each axis, in units of the representation per square root of the
+        unit of time.
+    branching
+        Cells divide at the rate ``max(growth, 0)`` and die at the rate ``max(-growth, 0)``, the birth-death process
+        with the fewest events for its growth. Without noise sisters stay together.
     key
         The fit's ``key_added``.
     seed
-        Of the draw of cells.
+        Of all that is drawn.
     tol
-        Error allowed in one step of the adaptive integrator (Dormand-Prince, order 5), root mean square over cells,
-        as a share of the data's spread.
+        Of a deterministic run: error allowed in one step of the adaptive integrator (Dormand-Prince, order 5), root
+        mean square over cells, as a share of the data's spread.
+    step
+        Of a run with noise or branching: longest step of the stochastic Heun method, as a share of the mean interval
+        between time points.
 
     Returns
     -------
@@ -49,60 +76,76 @@ def simulate(
     ``adata.uns["vgfm"]["trajectories"]`` : :class:`dict`
         ``times``, shape ``(n_times,)``, the start first; ``positions``, float32, shape ``(n_times, n, d)``, in units
         of the representation; ``mass``, float32, shape ``(n_times, n)``, 1 at the start; ``cells``, names of the
-        cells, shape ``(n,)``. Read it with `vgfm_sc.get.trajectories`.
+        cells, shape ``(n,)``; ``n_start``, the number of cells followed; ``share``, of the cells of that time point
+        that could be drawn; ``mean_mass``, shape ``(n_times,)``, of the cells that could be drawn, or of the 10,000
+        first drawn of more. Read it with `vgfm_sc.get.trajectories`.
+
+        With ``branching`` the first ``n_start`` of the ``n`` columns are the cells followed, the others their
+        descendants in order of birth. ``mass`` is 1 while a cell lives and 0 before its birth and after its death;
+        ``positions`` are those of its mother before its birth and stay where it died; ``cells`` names the observed
+        cell that it descends from. ``parent``, int32, shape ``(n,)``, is the column of its mother, -1 for the first
+        ``n_start``. One cell has become ``mass.sum(axis=1) / n_start`` on average, with branching or without.
 
     Raises
     ------
     KeyError
         No fit under ``key``.
     ValueError
-        ``start`` or ``times`` cannot be used; the message says what is there.
+        ``start``, ``times`` or a number cannot be used; the message says what is there. Or more cells come to live than
+        2 GB of positions hold.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.branching()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_state")
+    >>> vgfm_sc.tl.simulate(adata)
+
+    From the cells of one cluster, some noise, and division and death:
+
+    >>> some = (adata.obs["time"] == 1) & (adata.obs["cell_type"] == "progenitor")
+    >>> vgfm_sc.tl.simulate(adata, start=some, noise=0.1, branching=True)
     """
     _, snapshots = _anndata.read_fitted(adata, key)
     cells, first = _starting_cells(snapshots, start)
     grid = _grid(snapshots.time_points, first, times)
     check_tol(tol)
-    if n_cells is not None:
-        if not isinstance(n_cells, int | np.integer) or n_cells < 1:
-            msg = f"n_cells must be a whole number of at least 1, got {n_cells!r}."
-            raise ValueError(msg)
-        rng = np.random.default_rng(seed)
-        cells = np.sort(rng.choice(cells, min(n_cells, len(cells)), replace=False))
-    positions, mass = get.model(adata, key).simulate(snapshots.x[cells], grid, tol=tol)
-    trajectories = {
-        "times": grid,
-        "positions": positions.astype(np.float32),
-        "mass": mass.astype(np.float32),
+    by_chance = bool(noise or branching)
+    _check_chance(noise, step, backward=by_chance and grid[-1] < first)
+    share = len(np.unique(cells)) / int((snapshots.time == first).sum())
+    rng = np.random.default_rng(seed)
+    candidates, cells = cells, _cells.drawn(cells, n_cells, rng)
+    model, x = get.model(adata, key), snapshots.x[cells]
+    trajectories: dict[str, Any] = {"times": grid, "n_start": len(cells), "share": share}
+    if by_chance:
+        own = int(rng.integers(2**63))
+        paths = populations.follow(model, x, grid, noise=noise, branching=branching, step=step, seed=own)
+        positions, mass, cells = paths.positions, paths.mass, cells[paths.founder]
+        if branching:
+            trajectories["parent"] = paths.parent.astype(np.int32)
+    else:
+        positions, mass = model.simulate(x, grid, tol=tol)
+    sampled = len(cells) < len(candidates) and not by_chance
+    some = snapshots.x[_cells.drawn(candidates, MOST_FOR_MEAN, rng)] if sampled else None
+    trajectories["mean_mass"] = mass.sum(axis=1) / len(x) if some is None else _mean_mass(model, some, grid, tol)
+    trajectories |= {
+        "positions": positions.astype(np.float32, copy=False),
+        "mass": mass.astype(np.float32, copy=False),
         "cells": np.asarray(adata.obs_names[cells], dtype=str),
     }
     _anndata.write_derived(adata, key, {}, trajectories=trajectories)
 
 
-def _starting_cells(snapshots: _anndata.Snapshots, start) -> tuple[np.ndarray, float]:
-    points = snapshots.time_points
-    if start is None or np.ndim(start) == 0:
-        if start is not None and (isinstance(start, bool | str) or not np.isreal(start)):
-            msg = f"start must be a time point or cells of one, got {start!r}."
-            raise TypeError(msg)
-        wanted = float(points[0] if start is None else start)
-        first = float(points[np.abs(points - wanted).argmin()])
-        cells = np.flatnonzero(snapshots.time == first)
-        # times read from float32 columns are not quite the numbers people type
-        if abs(first - wanted) > 1e-6 * np.ptp(points) or not len(cells):
-            here = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows)]
-            msg = f"No cells at time {wanted:g}. Time points: {here}."
-            raise ValueError(msg)
-        return cells, first
-    index = np.asarray(start)
-    cells = np.flatnonzero(index) if index.dtype == bool and len(index) == len(snapshots.time) else index
-    if cells.dtype.kind not in "iu" or not len(cells) or cells.min() < 0 or cells.max() >= len(snapshots.time):
-        msg = f"start must be a time point, a boolean mask of {len(snapshots.time)} cells or positions of cells."
-        raise ValueError(msg)
-    found = np.unique(snapshots.time[cells])
-    if len(found) > 1:
-        msg = f"The cells of start are from several time points {found.tolist()}; choose cells of one."
-        raise ValueError(msg)
-    return cells, float(found[0])
+def _mean_mass(model: Model, x: np.ndarray, grid: np.ndarray, tol: float) -> np.ndarray:
+    blocks = np.split(x, range(BLOCK_FOR_MEAN, len(x), BLOCK_FOR_MEAN))
+    return sum(model.simulate(block, grid, tol=tol)[1].sum(axis=1) for block in blocks) / len(x)
+
+
+def _starting_cells(snapshots: _anndata.Snapshots, start: Any) -> tuple[np.ndarray, float]:
+    if start is not None and np.ndim(start):
+        return _cells.positions(snapshots, start, "start", "a time point")
+    k = _cells.time_point(snapshots, snapshots.time_points[0] if start is None else start, "start")
+    return snapshots.rows[k], float(snapshots.time_points[k])
 
 
 def _grid(points: np.ndarray, first: float, times: Sequence[float] | None) -> np.ndarray:
@@ -124,6 +167,19 @@ def _grid(points: np.ndarray, first: float, times: Sequence[float] | None) -> np
         msg = f"times reach from {grid.min():g} to {grid.max():g}; the fit covers {points[0]:g} to {points[-1]:g}."
         raise ValueError(msg)
     return grid
+
+
+def _check_chance(noise: float, step: float, *, backward: bool) -> None:
+    for name, value, least in (("noise", noise, "at least 0"), ("step", step, "positive")):
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            msg = f"{name} must be a number, got {value!r}."
+            raise TypeError(msg)
+        if not np.isfinite(value) or value < 0 or (value == 0 and least == "positive"):
+            msg = f"{name} must be {least} and finite, got {value!r}."
+            raise ValueError(msg)
+    if backward:
+        msg = "A run with noise or branching goes forward only. Leave both out to go backward, or name later times."
+        raise ValueError(msg)
 
 
 def check_tol(tol: float) -> None:

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import anndata as ad
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from vgfm_sc import _anndata, pl
+
+N = (10, 20, 30)
+"""Cells at days 0, 1 and 3."""
+
+
+@pytest.fixture
+def made() -> ad.AnnData:
+    """60 cells at days 0, 1 and 3 with all that plots can draw, written by hand: no torch, and all numbers known.
+
+    `written` is what the tools write, and `test_written.py` compares the two.
+    """
+    rng = np.random.default_rng(0)
+    n, points = sum(N), np.array([0.0, 1.0, 3.0])
+    day = np.repeat(points, N)
+    x = 0.3 * rng.normal(size=(n, 2)) + day[:, None] * [2, 1]  # three clouds: stream lines on wide ones take long
+    numbers = {"growth": rng.normal(0.3, 1, n), "mass": np.exp(rng.normal(size=n))}
+    numbers |= {f"{name}_sd": rng.gamma(2.0, size=n) for name in ("growth", "velocity")}
+    obs = pd.DataFrame({"day": day, "type": pd.Categorical(rng.choice(list("abc"), n))}, [f"cell{k}" for k in range(n)])
+    obs = obs.assign(**{f"vgfm_{name}": values.astype(np.float32) for name, values in numbers.items()})
+    adata = ad.AnnData(rng.gamma(1.0, size=(n, 3)), obs, pd.DataFrame(index=["g0", "g1", "g2"]))
+    adata.layers["counts"] = rng.poisson(3.0, size=(n, 3)).astype(float)
+    adata.obsm["X_r"], adata.obsm["X_umap"] = x, np.sin(x) + 5
+    for basis in ("r", "umap"):
+        adata.obsm[f"vgfm_velocity_{basis}"] = rng.normal(size=(n, 2)).astype(np.float32)
+    shares = rng.dirichlet([1, 1], n).astype(np.float32)
+    adata.obsm["vgfm_fate"] = pd.DataFrame(shares, adata.obs_names, ["b", "c"])
+
+    times = np.array([0.0, 0.5, 1.0, 2.0, 3.0])
+    positions = np.cumsum(rng.normal(0.4, 0.3, (5, 7, 2)), axis=0)
+    mass = np.exp(np.cumsum(np.vstack([np.zeros(7), rng.normal(0.4, 0.3, (4, 7))]), axis=0))
+    trajectories = {
+        "times": times,
+        "positions": positions.astype(np.float32),
+        "positions_umap": (np.sin(positions) + 5).astype(np.float32),
+        "mass": mass.astype(np.float32),
+        "cells": np.asarray(adata.obs_names[:7], dtype=str),
+        "n_start": 7,
+        "share": 1.0,
+        "mean_mass": np.array([1.0, 1.4, 2.0, 2.6, 3.0]),
+        "labels": {
+            "type": {"codes": rng.integers(0, 3, (5, 7)).astype(np.int32), "categories": np.array(["a", "b", "c"])}
+        },
+        "values": {"names": np.array(["g0", "g1"]), "values": rng.gamma(2.0, size=(5, 7, 2)).astype(np.float32)},
+    }
+    scores = {"time": points[1:], "w1": [0.5, 0.123456], "rme": [0.0, 0.0], "w1_floor": [0.2, 0.2]}
+    adata.uns["vgfm"] = {
+        "package": _anndata.MARK,
+        "params": {"time_key": "day", "use_rep": "X_r", "n_models": 2},
+        "time_points": points,
+        "scaling": {"centre": np.zeros(2)},
+        "history": {
+            "matching": {name: np.geomspace(1, 0.1, 6).astype(np.float32) for name in ("velocity", "growth")},
+            "fitting": {"loss": np.array([0.2, -0.1]), "check_step": np.array([0, 2]), "score": np.array([0.3, 0.2])},
+        },
+        "weights": {},
+        "trajectories": trajectories,
+        "evaluation": pd.DataFrame(
+            {**scores, "mass_predicted": [20.0, 30.0], "mass_observed": [20.0, 30.0]}, index=["0", "1"]
+        ),
+        "fate": {"cluster_key": "type"},
+    }
+    table = pd.DataFrame(
+        {
+            "time": np.repeat([1.0, 2.0], 3),
+            "prediction": ["vgfm", "otcfm", "linear"] * 2,
+            "w1": [1.0, 2.0, 3.0, 1.5, 2.5, 3.5],
+            "mass_predicted": 20.0,
+            "mass_observed": 20.0,
+        },
+        index=[str(k) for k in range(6)],
+    )
+    adata.uns["vgfm_holdout"] = {"package": _anndata.MARK, "scores": table}
+    return adata
+
+
+@pytest.fixture(scope="session")
+def written(simulated) -> ad.AnnData:
+    """`simulated` with what the tools write for plots; copy before changing."""
+    from vgfm_sc import tl
+
+    adata = simulated.copy()
+    x = adata.obsm["X_genes"]
+    adata.obs["type"] = pd.Categorical(np.where(x[:, 0] < 1, "a", np.where(x[:, 1] < 1, "b", "c")))
+    adata.obsm["X_umap"] = np.column_stack([x[:, 0] * (1 + x[:, 1] ** 2), x[:, 1]])
+    tl.project(adata)
+    tl.annotate(adata, ["type", "gene1", "gene2"])
+    tl.evaluate(adata, max_cells=50)
+    tiny = {"use_rep": "X_genes", "width": 8, "depth": 2, "match_steps": 2, "fit_steps": 0, "progress": False}
+    some = adata[::4].copy()
+    tl.holdout(some, "time", times=1.0, max_cells=50, **tiny)
+    adata.uns["vgfm_holdout"] = some.uns["vgfm_holdout"]
+    for name in ("growth", "velocity"):  # as an ensemble leaves them
+        adata.obs[f"vgfm_{name}_sd"] = np.linspace(0, 1, adata.n_obs, dtype=np.float32)
+    fates = np.random.default_rng(0).dirichlet([1, 1], adata.n_obs).astype(np.float32)
+    adata.obsm["vgfm_fate"] = pd.DataFrame(fates, adata.obs_names, ["b", "c"])
+    adata.uns["vgfm"]["fate"] = {"cluster_key": "type"}
+    return adata
+
+
+@pytest.fixture
+def shown(monkeypatch) -> list:
+    """The open figures at each call of ``plt.show()``."""
+    calls = []
+    monkeypatch.setattr(plt, "show", lambda: calls.append(plt.get_fignums()))
+    return calls
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., np.ndarray]:
+    """The pixels of a plot, by its name."""
+
+    def pixels(name: str, *args, **arguments) -> np.ndarray:
+        fig, file = getattr(pl, name)(*args, **arguments, return_fig=True), io.BytesIO()
+        fig.set_layout_engine("none")  # takes longer than all else
+        fig.savefig(file, format="rgba", dpi=40)
+        return np.frombuffer(file.getvalue(), np.uint8)
+
+    return pixels

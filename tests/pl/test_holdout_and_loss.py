@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from vgfm_sc import pl
+
+# times left out
+
+
+def heights(ax) -> np.ndarray:
+    """Of the bars of each prediction, shape ``(n_predictions, n_times)``."""
+    return np.array([[bar.get_height() for bar in container] for container in ax.containers])
+
+
+def test_bars_are_the_w1_of_each_prediction_at_each_time(made):
+    palette = {"vgfm": "red", "otcfm": "green", "linear": "blue"}
+    ax = pl.holdout(made, palette=palette)
+    np.testing.assert_array_equal(heights(ax), [[1, 1.5], [2, 2.5], [3, 3.5]])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "2"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(palette)
+    assert [to_hex(container[0].get_facecolor()) for container in ax.containers] == [*map(to_hex, palette.values())]
+    assert ax.get_xlabel() == "time left out" and "W1" in ax.get_ylabel()
+
+
+def test_bars_of_a_time_stand_side_by_side_around_its_tick(made):
+    ax = pl.holdout(made)
+    edges = np.array([[(bar.get_x(), bar.get_x() + bar.get_width()) for bar in c] for c in ax.containers])
+    assert (edges[1:, :, 0] >= edges[:-1, :, 1]).all()
+    np.testing.assert_allclose(edges.mean(axis=(0, 2)), ax.get_xticks())
+
+
+def test_rows_in_any_order_and_predictions_of_some_times_are_drawn(made):
+    table = made.uns["vgfm_holdout"]["scores"]
+    made.uns["vgfm_holdout"]["scores"] = table.drop(index="5").iloc[::-1].astype({"prediction": "category"})
+    ax = pl.holdout(made)
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    found = dict(zip(names, heights(ax), strict=True))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "1"]
+    np.testing.assert_array_equal(found["vgfm"], [1.5, 1])
+    np.testing.assert_array_equal(found["linear"], [np.nan, 3])
+
+
+def test_an_entry_that_is_not_ours_is_not_drawn(made):
+    made.uns["vgfm_holdout"] = {"scores": pd.DataFrame()}
+    with pytest.raises(KeyError, match=r"uns\['vgfm_holdout'\].*vgfm_sc\.tl\.holdout\(adata, time_key=\.\.\.\)"):
+        pl.holdout(made)
+
+
+# losses
+
+
+def history(adata) -> dict:
+    return adata.uns["vgfm"]["history"]
+
+
+def test_losses_are_drawn_by_step_beside_the_judgement(made):
+    matching, fitting, judgement = pl.loss(made)
+    assert [ax.get_title() for ax in (matching, fitting, judgement)] == ["matching", "fitting", "judgement"]
+    for line, name in zip(matching.lines, ("velocity", "growth"), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 7))
+        np.testing.assert_allclose(line.get_ydata(), history(made)["matching"][name])
+    assert matching.get_yscale() == "log"
+    assert [text.get_text() for text in matching.get_legend().get_texts()] == ["velocity", "growth"]
+    np.testing.assert_array_equal(fitting.lines[0].get_xydata(), [[1, 0.2], [2, -0.1]])  # it may be below 0
+    assert fitting.get_yscale() == "linear"
+    scores, before = judgement.lines
+    np.testing.assert_array_equal(scores.get_xydata(), [[0, 0.3], [2, 0.2]])
+    assert set(before.get_ydata()) == {0.3} and [text.get_text() for text in judgement.texts] == ["after matching"]
+
+
+@pytest.mark.parametrize(("gone", "titles"), [("fitting", ["matching"]), ("matching", ["fitting", "judgement"])])
+def test_a_stage_that_was_left_out_has_no_panel(made, gone, titles):
+    del history(made)[gone]
+    assert [ax.get_title() for ax in pl.loss(made)] == titles
+
+
+def test_growth_that_is_not_trained_is_not_drawn(made):
+    """As with balanced transport."""
+    history(made)["matching"]["growth"][:] = 0
+    (line,) = pl.loss(made)[0].lines
+    assert line.get_label() == "velocity"
+
+
+def test_without_either_stage_there_is_nothing_to_draw(made):
+    made.uns["vgfm"]["history"] = {}
+    with pytest.raises(ValueError, match="both of its stages were left out"):
+        pl.loss(made)
+
+
+def test_what_fit_writes_without_its_second_stage_is_drawn(unfitted, small):
+    pytest.importorskip("torch")
+    from vgfm_sc import tl
+
+    adata = tl.fit(unfitted[::12].copy(), "time", copy=True, **{**small, "match_steps": 2, "fit_steps": 0})
+    assert [ax.get_title() for ax in pl.loss(adata)] == ["matching"]

@@ -1,0 +1,53 @@
+"""One value a cell: a column of obs, or the expression of a gene."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from vgfm_sc._anndata.expression import check_layer
+
+
+def read_column(adata: ad.AnnData, name: str, layer: str | None = None) -> pd.Categorical | np.ndarray:
+    """``obs[name]``, or a gene in ``X`` or ``layers[layer]``: categories, or numbers of shape ``(n_obs,)``."""
+    if name in adata.obs:
+        column = adata.obs[name]
+        if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
+            return pd.Categorical(column).remove_unused_categories()
+        return column.to_numpy(dtype=float, na_value=np.nan)
+    return read_genes(adata, [name], layer)[:, 0]
+
+
+def read_genes(adata: ad.AnnData, names: list[str], layer: str | None = None) -> np.ndarray:
+    """Expression of the genes ``names``, float64, shape ``(n_obs, len(names))``."""
+    positions = adata.var_names.get_indexer_for(names) if adata.var_names.is_unique else None
+    if positions is None:
+        msg = "var_names are not unique. Run `adata.var_names_make_unique()` first."
+        raise ValueError(msg)
+    missing = [name for name, position in zip(names, positions, strict=True) if position < 0]
+    if missing:
+        msg = f"{missing} found neither in adata.obs {list(adata.obs.columns)} nor in adata.var_names."
+        raise KeyError(msg)
+    check_layer(adata, layer)
+    matrix = adata.X if layer is None else adata.layers[layer]
+    # h5py takes positions in increasing order alone, a view of the object any
+    x = adata[:, positions].X if adata.isbacked and layer is None else matrix[:, positions]
+    for convert in ("compute", "toarray"):  # dask, then sparse
+        x = getattr(x, convert)() if hasattr(x, convert) else x
+    return np.asarray(x, dtype=float)
+
+
+def read_categories(adata: ad.AnnData, name: str) -> pd.Categorical:
+    """``obs[name]`` as categories."""
+    if name not in adata.obs:
+        msg = f"Column {name!r} not found in adata.obs. Available: {list(adata.obs.columns)}."
+        raise KeyError(msg)
+    column = read_column(adata, name)
+    if not isinstance(column, pd.Categorical):
+        msg = f"obs[{name!r}] holds numbers; categories are needed, say with `.astype('category')`."
+        raise TypeError(msg)
+    if not len(column.categories):
+        msg = f"obs[{name!r}] is missing in every cell."
+        raise ValueError(msg)
+    return column

@@ -1,0 +1,93 @@
+"""The matrix of expression, a few cells at a time: sparse, backed or dask, it is never held dense as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import anndata as ad
+import numpy as np
+
+from vgfm_sc._anndata.modalities import check_has_genes
+
+CHUNK_NUMBERS = 2**24
+"""Entries of the matrix read at once: 130 MB when they are dense."""
+
+CONSTANT = 1e-10
+"""Variance of a gene below this share of its squared mean is rounding."""
+
+MOST_NAMED = 10
+"""Genes that an error lists: data have thousands."""
+
+
+class Moments(NamedTuple):
+    """Of each gene over cells: ``mean`` and ``sd``, 0 if constant, shape ``(n_vars,)``.
+
+    ``cross``: mean of its products with the ``k`` columns given, shape ``(n_vars, k)``.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    cross: np.ndarray
+
+
+def read_moments(
+    adata: ad.AnnData, layer: str | None, cells: np.ndarray | None = None, columns: np.ndarray | None = None
+) -> Moments:
+    """Moments of ``X`` or ``layers[layer]`` over ``cells`` (positions, increasing; `None` is all).
+
+    ``columns``, shape ``(n, k)``, have one row for each of the cells.
+    """
+    n = adata.n_obs if cells is None else len(cells)
+    columns = np.empty((n, 0)) if columns is None else columns
+    total, squares, cross = np.zeros(adata.n_vars), np.zeros(adata.n_vars), np.zeros((adata.n_vars, columns.shape[1]))
+    for rows, block in read_expression(adata, layer, cells):
+        total += np.asarray(block.sum(axis=0)).ravel()
+        squared = block.multiply(block) if hasattr(block, "multiply") else block * block
+        squares += np.asarray(squared.sum(axis=0)).ravel()
+        cross += block.T @ columns[rows]
+    mean = total / n
+    variance = squares / n - mean**2
+    return Moments(mean, np.sqrt(np.where(variance > CONSTANT * mean**2, variance, 0)), cross / n)
+
+
+def read_expression(
+    adata: ad.AnnData, layer: str | None, cells: np.ndarray | None = None
+) -> Iterator[tuple[slice, Any]]:
+    """``X`` or ``layers[layer]`` by row blocks, float64, dense or csr, and where in ``cells`` each block stands."""
+    check_layer(adata, layer)
+    matrix = adata.X if layer is None else adata.layers[layer]
+    if getattr(matrix, "format", None) == "csc" and hasattr(matrix, "tocsr"):
+        matrix = matrix.tocsr()  # to cut rows from columns, all of it is read for each block
+    n = adata.n_obs if cells is None else len(cells)
+    size = max(1, CHUNK_NUMBERS // max(1, adata.n_vars))
+    for first in range(0, n, size):
+        rows = slice(first, min(first + size, n))
+        block = matrix[rows if cells is None else cells[rows]]
+        if hasattr(block, "compute"):
+            block = block.compute()
+        yield rows, block.tocsr().astype(np.float64) if hasattr(block, "tocsr") else np.asarray(block, dtype=float)
+
+
+def check_layer(adata: ad.AnnData, layer: str | None) -> None:
+    """Refuse a matrix that is not there."""
+    check_has_genes(adata)
+    if layer is not None and layer not in adata.layers:
+        msg = f"Layer {layer!r} not found in adata.layers. Available: {[k for k in adata.layers if k is not None]}."
+        raise KeyError(msg)
+    if layer is None and adata.X is None:
+        msg = "adata.X is empty: there is no expression to read. Name a layer."
+        raise ValueError(msg)
+
+
+def gene_positions(adata: ad.AnnData, names: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Positions in ``var`` of the genes ``names``."""
+    if not adata.var_names.is_unique:
+        msg = "var_names are not unique. Run `adata.var_names_make_unique()` first."
+        raise ValueError(msg)
+    positions = adata.var_names.get_indexer_for(names)
+    missing = [str(name) for name, position in zip(names, positions, strict=True) if position < 0]
+    if missing:
+        msg = f"{len(missing)} of {len(names)} genes are not in adata.var_names: {missing[:MOST_NAMED]}."
+        raise KeyError(msg)
+    return positions

@@ -1,0 +1,119 @@
+"""What the user says of population sizes and growth: totals of the time points, expected rates of the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+COUNTS = "counts"
+"""Each cell counts as mass 1."""
+
+SAME_TIME = 1e-6
+"""Share of the time course by which times may differ: those read from float32 are not quite the numbers people type."""
+
+WIDEST = 50.0
+"""Log ratio of expected descendants within a time point; beyond e^50 a rate is in the wrong unit."""
+
+
+def read_given(
+    adata: ad.AnnData,
+    mass: str | Mapping[Any, float],
+    time: np.ndarray,
+    time_points: np.ndarray,
+    time_map: Mapping[Any, float] | None,
+) -> np.ndarray | None:
+    """Total of each time point, shape ``(n_time_points,)``; `None` where counts are to be taken."""
+    if isinstance(mass, str):
+        if mass == COUNTS:
+            return None
+        totals = _of_column(adata, mass, time, time_points)
+    elif isinstance(mass, Mapping):
+        totals = _of_mapping(mass, time_points, time_map)
+    else:
+        msg = f"mass must be 'counts', {{time: total}} or a column of obs, got {type(mass).__name__}."
+        raise TypeError(msg)
+    bad = {f"{t:g}": float(total) for t, total in zip(time_points, totals, strict=True) if not 0 < total < np.inf}
+    if bad:
+        msg = f"Totals must be positive and finite, got (time: total) {bad}."
+        raise ValueError(msg)
+    return totals
+
+
+def _of_column(adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.ndarray) -> np.ndarray:
+    values = _numbers(adata, name, "mass")
+    seen = [np.unique(values[time == t]) for t in time_points]
+    many = {f"{t:g}": len(v) for t, v in zip(time_points, seen, strict=True) if len(v) > 1}
+    if many:
+        msg = f"obs[{name!r}] must hold one total for each time point; it has several (time: values): {many}."
+        raise ValueError(msg)
+    return np.concatenate(seen)
+
+
+def _of_mapping(mass: Mapping[Any, float], time_points: np.ndarray, time_map: Mapping[Any, float] | None) -> np.ndarray:
+    totals, others = np.full(len(time_points), np.nan), []
+    named = np.zeros(len(time_points), dtype=bool)
+    for label, total in mass.items():
+        off = np.abs(time_points - _time(label, time_map))
+        k = int(off.argmin())
+        if not off[k] <= SAME_TIME * np.ptp(time_points) or named[k]:
+            others.append(label)
+            continue
+        named[k] = True
+        try:
+            totals[k] = float(total)
+        except (TypeError, ValueError) as error:
+            msg = f"mass must give a number for each time point, got {total!r} for {label!r}."
+            raise TypeError(msg) from error
+    if others or not named.all():
+        msg = (
+            f"mass needs one total for each of the time points {time_points.tolist()}. Without a total: "
+            f"{time_points[~named].tolist()}; not one of them, or named twice: {others}."
+        )
+        raise ValueError(msg)
+    return totals
+
+
+def _time(label: Any, time_map: Mapping[Any, float] | None) -> float:
+    """The time that a label or a number means; NaN if it means none."""
+    try:
+        return float(time_map[label] if time_map is not None and label in time_map else label)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def read_prior(adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.ndarray) -> np.ndarray:
+    """``obs[name]``, the growth expected of each cell per unit of time, shape ``(n_obs,)``."""
+    if not isinstance(name, str):
+        msg = f"growth_prior must be a column of obs or None, got {type(name).__name__}."
+        raise TypeError(msg)
+    rate = _numbers(adata, name, "growth_prior")
+    for t, later in zip(time_points[:-1], time_points[1:], strict=True):
+        spread = float(np.ptp(rate[time == t])) * float(later - t)
+        if spread > WIDEST:
+            msg = (
+                f"obs[{name!r}] expects some cells at {t:g} to have e^{spread:.0f} times as many descendants at "
+                f"{later:g} as others. It is read as a rate per unit of time; a score must be made one first."
+            )
+            raise ValueError(msg)
+    return rate
+
+
+def _numbers(adata: ad.AnnData, name: str, argument: str) -> np.ndarray:
+    """A column of ``obs`` without gaps, float64, shape ``(n_obs,)``."""
+    if name not in adata.obs:
+        msg = f"{argument}={name!r} not found in adata.obs. Available: {list(adata.obs.columns)}."
+        raise KeyError(msg)
+    column = adata.obs[name]
+    if not pd.api.types.is_numeric_dtype(column) or column.dtype.kind in "bc":
+        msg = f"obs[{name!r}] is of type {column.dtype}; numbers are needed."
+        raise TypeError(msg)
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        msg = f"obs[{name!r}] is missing or infinite for {bad} of {len(values)} cells. Fill it or drop those cells."
+        raise ValueError(msg)
+    return values

@@ -1,0 +1,86 @@
+"""Which genes go with a quantity, and which pairs of genes act on each other most."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONSTANT = 1e-6
+"""Spread of a quantity below this share of its size is rounding: results are kept in single precision."""
+
+CHUNK_NUMBERS = 2**24
+"""Pairs of genes, or genes of cells, held at once."""
+
+
+class Scores(NamedTuple):
+    """One entry for each gene, shape ``(p,)``, and of each quantity where there are several, ``(p, k)``."""
+
+    scores: np.ndarray
+    pvals: np.ndarray
+    pvals_adj: np.ndarray
+
+
+class Pairs(NamedTuple):
+    """Positions of sources and targets and their weights, the strongest first; each of shape ``(n_pairs,)``."""
+
+    source: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Columns of ``values``, shape ``(n, k)``, with mean 0 and variance 1; constant ones become 0."""
+    centred = values - values.mean(axis=0)
+    sd = centred.std(axis=0)
+    varies = sd > CONSTANT * np.abs(values).max(axis=0)
+    return np.where(varies, centred / np.where(varies, sd, 1), 0)
+
+
+def correlations(cross: np.ndarray, sd: np.ndarray, n: int) -> Scores:
+    """Pearson's, of genes with standardised quantities over ``n`` cells.
+
+    ``cross``: mean products, shape ``(p, k)``. ``sd``: of the genes, shape ``(p,)``; of a constant one (0) the
+    correlation is 0.
+    """
+    varies = sd > 0
+    r = np.clip(np.where(varies[:, None], cross / np.where(varies, sd, 1)[:, None], 0), -1, 1)
+    with np.errstate(divide="ignore"):  # a perfect correlation is infinitely sure
+        t = r * np.sqrt((n - 2) / (1 - r**2))
+    return _tested(r, t, n - 2)
+
+
+def mean_velocities(velocity: np.ndarray, matrix: np.ndarray, sd: np.ndarray) -> tuple[Scores, np.ndarray]:
+    """Mean velocity of each gene in its standard deviations per unit of time, and its t statistic.
+
+    ``velocity``: of cells in the representation, shape ``(n, d)``. ``matrix``: loadings of the genes, shape ``(p, d)``.
+    ``sd``: of the genes, shape ``(p,)``; a constant one (0) scores 0.
+    """
+    n = len(velocity)
+    mean = matrix @ velocity.mean(axis=0)
+    variance = np.einsum("pd,pd->p", matrix @ np.cov(velocity.T, ddof=1).reshape(matrix.shape[1], -1), matrix)
+    error = np.sqrt(np.maximum(variance, 0) / n)
+    moves = (sd > 0) & (error > 0)
+    t = np.where(moves, mean / np.where(moves, error, 1), 0)
+    return _tested(np.where(sd > 0, mean / np.where(sd > 0, sd, 1), 0), t, n - 1), t
+
+
+def strongest(targets: np.ndarray, sources: np.ndarray, n: int) -> Pairs:
+    """The ``n`` entries of ``targets @ sources.T`` of largest size; both have one row of ``q`` numbers a gene."""
+    p = len(sources)
+    size = max(1, CHUNK_NUMBERS // p)
+    place, weight = np.empty(0, dtype=np.int64), np.empty(0)
+    for first in range(0, len(targets), size):
+        new = (targets[first : first + size] @ sources.T).ravel()
+        place, weight = np.append(place, first * p + np.arange(new.size)), np.append(weight, new)
+        if weight.size > n:
+            kept = np.argpartition(-np.abs(weight), n - 1)[:n]
+            place, weight = place[kept], weight[kept]
+    order = np.lexsort((place, -np.abs(weight)))
+    return Pairs(place[order] % p, place[order] // p, weight[order])
+
+
+def _tested(scores: np.ndarray, t: np.ndarray, dof: int) -> Scores:
+    pvals = 2 * stats.t.sf(np.abs(t), dof)
+    return Scores(scores, pvals, stats.false_discovery_control(pvals, axis=0))

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vgfm_sc.pl import _axes, _colors
+from vgfm_sc.pl._growth import growth
+from vgfm_sc.pl._mass import mass
+from vgfm_sc.pl._trajectories import trajectories
+from vgfm_sc.pl._velocity import velocity
+
+
+@_axes.plot
+def dynamics(
+    adata: AnnData,
+    basis: str | None = None,
+    *,
+    color: str | None = None,
+    cmap: str = "viridis",
+    palette: _colors.Palette = None,
+    na_color: str = "lightgray",
+    legend_loc: str | None = "right margin",
+    title: str | None = None,
+    frameon: bool = True,
+    key: str = "vgfm",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    return_fig: bool | None = None,
+) -> list[Axes] | Figure | None:
+    """A fit on one page: trajectories, velocity, growth and total mass.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.simulate` and, for another basis than that of the fit, `vgfm_sc.tl.project`.
+    basis
+        Basis to draw on; `None` takes that of the fit.
+    color
+        A column of labels carried to the trajectories by `vgfm_sc.tl.annotate`, for all panels but growth; `None`
+        colours by time.
+    cmap
+        Colour map of time.
+    palette
+        Colours of labels: a colour map, a list or a mapping; `None` takes ``uns["<color>_colors"]`` if there are any.
+    na_color
+        Colour of cells without a value.
+    legend_loc
+        Where labels are named: ``"right margin"``, ``"none"`` or a place that matplotlib knows.
+    title
+        Above all panels.
+    frameon
+        Draw the frame and the axis names.
+    key
+        The fit's ``key_added``.
+    ax
+        Axes whose place the panels take.
+    show
+        Show the figure. `None` shows it in interactive sessions when no axes were given.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+    """
+    given = ax
+    fig, axes = _axes.panels(ax, 2, 2)
+    shared = {"frameon": frameon, "key": key, "show": False}
+    labels = {"palette": palette, "legend_loc": legend_loc}
+    colors = {"cmap": cmap, "na_color": na_color, **labels}
+    trajectories(adata, basis, color=color or "time", title="trajectories", ax=axes[0, 0], **colors, **shared)
+    velocity(adata, basis, kind="stream", color=color or "time", title="velocity", ax=axes[0, 1], **colors, **shared)
+    growth(adata, basis, title="growth", ax=axes[1, 0], **shared)
+    mass(adata, color, title="mass", ax=axes[1, 1], **labels, **shared)
+    _axes.head(fig, given, title)
+    return _axes.finish(fig, list(axes.ravel()), given, show, return_fig)

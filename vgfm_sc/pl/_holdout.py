@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vgfm_sc import _anndata
+from vgfm_sc.pl import _axes, _colors
+
+SIZE = (5.0, 3.6)
+"""Inches of the figure."""
+
+
+@_axes.plot
+def holdout(
+    adata: AnnData,
+    *,
+    palette: _colors.Palette = None,
+    legend_loc: str | None = "right margin",
+    title: str | None = None,
+    frameon: bool = True,
+    key: str = "vgfm",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    return_fig: bool | None = None,
+) -> Axes | Figure | None:
+    """Distance of each prediction to the cells of the time points left out; lower is better.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.holdout`.
+    palette
+        Colours of the predictions: a colour map, a list or a mapping.
+    legend_loc
+        Where they are named: ``"right margin"``, ``"none"`` or a place that matplotlib knows.
+    title
+        Above the axes.
+    frameon
+        Draw the frame on all sides.
+    key
+        The ``key_added`` of `vgfm_sc.tl.holdout`.
+    ax
+        Axes to draw into.
+    show
+        Show the figure. `None` shows it in interactive sessions when no axes were given.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+    """
+    table = _anndata.read_holdout(adata, key)
+    times, names = list(dict.fromkeys(table["time"])), list(dict.fromkeys(table["prediction"]))
+    colors = _colors.of_categories(adata, "prediction", names, palette)
+
+    fig, ax = _axes.start(given := ax, SIZE)
+    width = 0.8 / len(names)
+    for k, name in enumerate(names):
+        scores = table[table["prediction"] == name].set_index("time")["w1"].reindex(times)
+        where = np.arange(len(times)) + (k - (len(names) - 1) / 2) * width
+        ax.bar(where, scores, 0.9 * width, color=colors[name])
+    ax.set_xticks(np.arange(len(times)), [f"{time:g}" for time in times])
+    ax.set(xlabel="time left out", ylabel="W1 to the cells left out", title=title or "")
+    if not frameon:
+        ax.spines[["top", "right"]].set_visible(False)
+    _colors.legend(ax, colors, legend_loc if legend_loc != "on data" else "right margin")
+    return _axes.finish(fig, ax, given, show, return_fig)

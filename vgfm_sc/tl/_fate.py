@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from vgfm_sc import _anndata, get
+from vgfm_sc.core.fates import fates, origins
+from vgfm_sc.tl import _arguments
+from vgfm_sc.tl._simulate import check_tol
+
+Direction = Literal["forward", "backward"]
+
+RESERVED = {"", ".", "..", "_index"}
+"""Names of columns that h5ad or zarr cannot store."""
+
+
+def fate(
+    adata: AnnData,
+    cluster_key: str,
+    *,
+    direction: Direction = "forward",
+    key: str = "vgfm",
+    seed: int = 0,
+    tol: float = 1e-4,
+) -> None:
+    """Which clusters of the last time point the descendants of each cell are in, or which of the first it is from.
+
+    Forward, each cell is followed with the fitted flow from its own time to the last time point, and what it has become
+    is read off the 30 observed cells nearest to the place it reaches, the nearer the more. The flow leads to one place,
+    but where a cell stands is known only up to its surroundings. So its probabilities are means over itself and the
+    nine nearest of its own snapshot, with weights that fall with distance and are proportional to the mass that each
+    reaches: what counts is descendants, as in the fates of wot (:cite:p:`Schiebinger19`). Where one branch multiplies,
+    more than half of the descendants may be in it though fewer than half of the cells are on their way to it.
+
+    Backward, the cells of the first time point are followed to the time of each cell, which stems from the 30 that
+    arrive nearest to it, the nearer and the more mass they arrive with the likelier: of two cells whose descendants
+    look alike, the one that has more of them is the likelier ancestor.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.fit`.
+    cluster_key
+        Column of ``obs`` with the clusters: categories, strings or booleans. It is read at the last time point (the
+        first, backward) alone. Cells without a value there are not asked, and get probabilities like any other cell.
+    direction
+        ``"forward"`` for fates, ``"backward"`` for origins.
+    key
+        The fit's ``key_added``.
+    seed
+        Of the cells that are searched for neighbours, in snapshots of more than 20,000.
+    tol
+        Error allowed in one step of the integrator, as a share of the data's spread.
+
+    Returns
+    -------
+    `None`. Sets the following fields:
+
+    ``adata.obsm["vgfm_fate"]`` : :class:`pandas.DataFrame` (float32, shape ``(n_obs, n_clusters)``)
+        Probability that a descendant of the cell at the last time point, drawn at random, is of each cluster; rows sum
+        to 1. Columns are the clusters that the last time point has, in the order of the categories, named as these but
+        for ``/``, which becomes ``_``. Cells of the last time point have probability 1 of their own.
+    ``adata.obsm["vgfm_origin"]`` : :class:`pandas.DataFrame` (float32, shape ``(n_obs, n_clusters)``)
+        With ``direction="backward"``: probability that the cell's ancestor at the first time point is of each cluster.
+    ``adata.uns["vgfm"]["fate"]``, ``adata.uns["vgfm"]["origin"]`` : :class:`dict`
+        ``cluster_key``, and ``clusters``, the categories that the columns stand for.
+
+    Raises
+    ------
+    KeyError
+        No fit under ``key``, or no column ``cluster_key``.
+    TypeError
+        The column holds numbers.
+    ValueError
+        The last (first) time point has no cells left, or none with a cluster; cells are from times that the fit does
+        not cover; a cluster has a name that cannot be stored; or the field is taken by something else.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.branching()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_state")
+    >>> vgfm_sc.tl.fate(adata, "cell_type")
+
+    Mean probabilities at each time:
+
+    >>> adata.obsm["vgfm_fate"].groupby(adata.obs["time"].to_numpy()).mean()
+    """
+    if direction not in get_args(Direction):
+        msg = f"direction must be one of {list(get_args(Direction))}, got {direction!r}."
+        raise ValueError(msg)
+    check_tol(tol)
+    _arguments.check_numbers({"seed": seed})
+    _, snapshots = _anndata.read_fitted(adata, key)
+    end, name = (-1, "fate") if direction == "forward" else (0, "origin")
+    slot = ("obsm", f"{key}_{name}")
+    _anndata.check_derived(adata, key, [slot])
+    clusters = _clusters(adata, cluster_key, snapshots, end)
+    _check_times(snapshots)
+
+    target = float(snapshots.time_points[end])
+    followed = fates if direction == "forward" else origins
+    shares = followed(get.model(adata, key), snapshots.x, snapshots.time, target, clusters.labels, tol=tol, seed=seed)
+    table = pd.DataFrame(shares.astype(np.float32), index=adata.obs_names, columns=clusters.columns)
+    about = {"cluster_key": cluster_key, "clusters": np.asarray(clusters.names, dtype=str)}
+    _anndata.write_derived(adata, key, {slot: table}, **{name: about})
+
+
+class Clusters(NamedTuple):
+    """``labels``: numbers of the clusters in cells of the time point that is flowed to, -1 in others, ``(n_obs,)``.
+
+    ``names``: the clusters; ``columns``: these as they can be stored.
+    """
+
+    labels: np.ndarray
+    names: list[str]
+    columns: list[str]
+
+
+def _clusters(adata: AnnData, cluster_key: str, snapshots: _anndata.Snapshots, end: int) -> Clusters:
+    column, rows = _anndata.read_categories(adata, cluster_key), snapshots.rows[end]
+    where = f"the {'last' if end else 'first'} time point, {snapshots.time_points[end]:g}"
+    if not len(rows):
+        msg = f"adata has no cells of {where}, whose clusters are to be told apart. Pass an object that has them."
+        raise ValueError(msg)
+    there = column[rows].remove_unused_categories()
+    names = [str(category) for category in there.categories]
+    if not names:
+        msg = f"obs[{cluster_key!r}] is missing in all cells of {where}. Choose a column that is known there."
+        raise ValueError(msg)
+    columns = [name.replace("/", "_") for name in names]
+    reserved = RESERVED | {adata.obs_names.name}  # the index is stored beside the columns
+    bad = sorted({c for c in columns if c in reserved or columns.count(c) > 1})
+    if bad:
+        msg = f"Clusters of obs[{cluster_key!r}] would be columns {bad}, reserved or not unique. Rename the clusters."
+        raise ValueError(msg)
+    labels = np.full(adata.n_obs, -1)
+    labels[rows] = there.codes
+    return Clusters(labels, names, columns)
+
+
+def _check_times(snapshots: _anndata.Snapshots) -> None:
+    """Every cell must be at a time that the flow knows."""
+    first, last = snapshots.time_points[[0, -1]]
+    outside = ~((snapshots.time >= first) & (snapshots.time <= last))
+    if outside.any():
+        found = np.unique(snapshots.time[outside]).tolist()
+        msg = (
+            f"{outside.sum()} cells are from times {found}; the fit covers {first:g} to {last:g}. Leave these cells "
+            "out or run `vgfm_sc.tl.fit` again."
+        )
+        raise ValueError(msg)

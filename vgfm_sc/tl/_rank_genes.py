@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from vgfm_sc import _anndata, get
+from vgfm_sc.core import derivatives, ranking
+from vgfm_sc.core.flow import CHUNK_CELLS
+from vgfm_sc.tl import _genes
+
+LEAST_CELLS = 3
+"""Fewer leave a correlation no degree of freedom."""
+
+
+def rank_genes(
+    adata: AnnData,
+    by: Literal["growth", "velocity", "fate"] = "growth",
+    *,
+    layer: str | None = None,
+    cells: Sequence[int] | Sequence[bool] | np.ndarray | None = None,
+    key: str = "vgfm",
+) -> None:
+    """Rank genes by how they go with growth or fate, or by how fast they change.
+
+    By growth and by fate, genes are ranked by Pearson's correlation of their expression with the growth rate, or with
+    the probability of each fate, over cells. Any representation will do. By velocity they are ranked by their mean
+    velocity over cells in units of their standard deviation: those at the head rise fastest, those at the end fall
+    fastest. That takes a fit that leads back to genes, as `vgfm_sc.tl.gene_velocity` does.
+
+    Growth, fate and velocity are themselves functions of expression, learned from these cells, and many cells are not
+    many replicates: p-values are small for most genes and say nothing about another experiment. They order genes, and
+    sift out those that follow nothing. A gene that merely changes along with the course of time or with cell type
+    correlates with whatever differs between times and types; `cells` restricts the question, say to one time point or
+    one type.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.fit`; for ``by="fate"`` after `vgfm_sc.tl.fate`.
+    by
+        ``"growth"``, ``"velocity"`` or ``"fate"``.
+    layer
+        Expression, by growth and fate: a layer of normalised, log-transformed values; `None` is ``X``. Velocity is in
+        units of the matrix that the PCA or the fit was computed on.
+    cells
+        Boolean mask or positions of the cells to ask; `None` asks all.
+    key
+        The fit's ``key_added``.
+
+    Returns
+    -------
+    `None`. Sets the following field, here for ``by="growth"``; read it with `vgfm_sc.get.genes`:
+
+    ``adata.uns["vgfm"]["genes"]["growth"]`` : :class:`pandas.DataFrame`
+        One row a gene, the highest score first; by fate so for each fate in turn.
+
+        ``names``
+            Of the genes; by velocity those that have one.
+        ``group``
+            By fate: the fate.
+        ``scores``
+            Correlation, 0 for genes that are constant over the cells; by velocity standard deviations per unit of time.
+        ``t``
+            By velocity: mean velocity over its standard error.
+        ``pvals``, ``pvals_adj``
+            Two-sided, from the t distribution; adjusted by Benjamini and Hochberg (of each fate for itself).
+        ``sensitivity``, ``sensitivity_abs``
+            By growth: how much the growth rate rises when the gene alone rises by one standard deviation, by the
+            derivative of the growth network; mean over cells, and mean of its size. NaN for genes that were not part
+            of the PCA. Only for fits that lead back to genes; elsewhere the columns are left out.
+
+    Raises
+    ------
+    KeyError
+        No fit under ``key``, no fate, no such layer, or for ``by="velocity"`` a representation that does not lead back
+        to genes.
+    ValueError
+        ``by`` or ``cells`` cannot be used, growth or fate is the same in all cells, expression is not finite, or for
+        ``by="velocity"`` the matrix has changed since the PCA.
+
+    Warns
+    -----
+    UserWarning
+        The matrix has changed since the PCA: sensitivities are left out.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.branching(n_genes=200)
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_state")
+    >>> vgfm_sc.tl.rank_genes(adata)
+    >>> vgfm_sc.get.genes(adata, n_genes=10)
+    """
+    result, snapshots = _anndata.read_fitted(adata, key)
+    if by not in ("growth", "velocity", "fate"):
+        msg = f"by must be 'growth', 'velocity' or 'fate', got {by!r}."
+        raise ValueError(msg)
+    rows = _genes.chosen(snapshots, cells, LEAST_CELLS)
+    if by == "velocity":
+        table = _by_velocity(adata, layer, rows, key)
+    else:
+        groups, values = _quantities(adata, by, key)
+        table = _by_correlation(adata, layer, rows, groups, values, key)
+        if by == "growth":
+            table = table.drop(columns="group").assign(**_sensitivities(adata, snapshots, rows, key))
+    order = ["group", "scores"] if by == "fate" else ["scores"]
+    table = table.sort_values(order, ascending=[name == "group" for name in order], kind="stable", ignore_index=True)
+    _anndata.write_derived(adata, key, {}, genes={**result.get("genes", {}), by: table})
+
+
+def _quantities(adata: AnnData, by: str, key: str) -> tuple[list[str], np.ndarray]:
+    """Names of what genes may go with, and its values, shape ``(n_obs, k)``."""
+    if by == "growth":
+        return [by], _anndata.read_growth(adata, key)[:, None]
+    fate = _anndata.read_fate(adata, key)
+    return [str(name) for name in fate.columns], fate.to_numpy(dtype=float)
+
+
+def _by_correlation(
+    adata: AnnData, layer: str | None, rows: np.ndarray, groups: list[str], values: np.ndarray, key: str
+) -> pd.DataFrame:
+    """For each group the genes in the order of ``var``."""
+    _anndata.check_layer(adata, layer)
+    known = rows[np.isfinite(values[rows]).all(axis=1)]
+    columns = ranking.standardised(values[known])
+    if len(known) < LEAST_CELLS or not columns.any():
+        msg = f"No gene can go with {groups} under {key!r}: it is the same in all of these {len(known)} cells."
+        raise ValueError(msg)
+    moments = _anndata.read_moments(adata, layer, known, columns)
+    hollow = int((~np.isfinite(moments.mean)).sum())
+    if hollow:
+        msg = f"{'adata.X' if layer is None else f'layers[{layer!r}]'} holds NaN or infinity in {hollow} genes."
+        raise ValueError(msg)
+    found = ranking.correlations(moments.cross, moments.sd, len(known))
+    return pd.DataFrame(
+        {
+            "names": np.tile(adata.var_names.to_numpy(dtype=object), len(groups)),
+            "group": pd.Categorical(np.repeat(groups, adata.n_vars), categories=groups),
+            **{name: values.T.ravel() for name, values in found._asdict().items()},
+        }
+    )
+
+
+def _by_velocity(adata: AnnData, layer: str | None, rows: np.ndarray, key: str) -> pd.DataFrame:
+    if layer is not None:
+        msg = f"layer={layer!r} has no use by velocity, which is in units of what the PCA or the fit was computed on."
+        raise ValueError(msg)
+    loadings = _anndata.read_loadings(adata, key)
+    found, t = ranking.mean_velocities(_anndata.read_velocity(adata, key)[rows], loadings.matrix, loadings.sd)
+    names = adata.var_names.to_numpy(dtype=object)[loadings.genes]
+    return pd.DataFrame({"names": names, "scores": found.scores, "t": t, **found._asdict()})
+
+
+def _sensitivities(adata: AnnData, snapshots: _anndata.Snapshots, rows: np.ndarray, key: str) -> dict[str, np.ndarray]:
+    """Change of growth per standard deviation of each gene: mean over cells, and mean of its size."""
+    try:
+        loadings = _anndata.read_loadings(adata, key)
+    except KeyError:
+        return {}
+    except ValueError as error:
+        warnings.warn(f"{error} Sensitivities are left out.", UserWarning, stacklevel=3)
+        return {}
+    p = len(loadings.genes)
+    signed, size = np.zeros(p), np.zeros(p)
+    at_once = min(CHUNK_CELLS, max(1, ranking.CHUNK_NUMBERS // p))
+    model = get.model(adata, key)
+    for gradient in derivatives.growth_gradients(model, snapshots.time[rows], snapshots.x[rows], at_once):
+        of_genes = loadings.to_genes(gradient)
+        signed += of_genes.sum(axis=0)
+        size += np.abs(of_genes).sum(axis=0)
+    columns = {"sensitivity": signed, "sensitivity_abs": size}
+    return {name: _of_all(adata.n_vars, loadings, total / len(rows)) for name, total in columns.items()}
+
+
+def _of_all(n_vars: int, loadings: _anndata.Loadings, per_unit: np.ndarray) -> np.ndarray:
+    of_all = np.full(n_vars, np.nan)
+    of_all[loadings.genes] = per_unit * loadings.sd
+    return of_all
