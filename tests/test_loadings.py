@@ -167,17 +167,29 @@ def test_what_is_missing_is_named():
 def test_moments_in_blocks_are_those_of_the_whole(convert, some, monkeypatch):
     monkeypatch.setattr(expression, "CHUNK_NUMBERS", 40 * 17)
     adata = counts()
+    adata.X[:, 5] = 3.3
     matrix = adata.X.astype(float)
-    matrix[:, 5] = adata.X[:, 5] = 3.3
     if convert == "dask":
         adata.X = pytest.importorskip("dask.array").from_array(adata.X, chunks=(40, -1))
     else:
         adata.X = convert(adata.X)
     cells = np.arange(3, 140, 2) if some else None
-    columns = np.random.default_rng(0).standard_normal((150 if cells is None else len(cells), 2))
     wanted = matrix if cells is None else matrix[cells]
+    columns = np.random.default_rng(0).standard_normal((len(wanted), 2))
     mean, sd, cross = _anndata.read_moments(adata, None, cells, columns)
     np.testing.assert_allclose(mean, wanted.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(sd, wanted.std(axis=0), rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(cross, wanted.T @ columns / len(columns), rtol=1e-6, atol=1e-8)
     assert sd[5] == 0
+
+
+def test_within_groups_what_sets_them_apart_does_not_count():
+    adata = counts()
+    groups = np.arange(150) % 4
+    adata.X[:, 7] = groups
+    sd = _anndata.read_moments(adata, None, groups=groups).sd
+    left = adata.X.astype(float)
+    for k in range(4):
+        left[groups == k] -= left[groups == k].mean(axis=0)
+    np.testing.assert_allclose(sd, left.std(axis=0), rtol=1e-6)
+    assert sd[7] == 0

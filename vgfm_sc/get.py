@@ -130,6 +130,9 @@ def genes(
     -------
     A copy of the table, whose columns `vgfm_sc.tl.rank_genes` describes.
     """
+    if n_genes is not None and (isinstance(n_genes, bool) or not isinstance(n_genes, int | np.integer) or n_genes < 0):
+        msg = f"n_genes must be None or a whole number of at least 0, got {n_genes!r}."
+        raise ValueError(msg)
     table = _anndata.read_ranking(adata, key, by)
     if group is not None:
         found = [] if "group" not in table else list(pd.unique(table["group"]))

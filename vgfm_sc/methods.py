@@ -5,9 +5,11 @@ Write your own by filling in `Method` and passing it to ``vgfm_sc.tl.fit(..., me
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Real
 from typing import Any
 
 from vgfm_sc.core import coupling as couplings
@@ -79,7 +81,7 @@ def vgfm(
         Bend the straight paths so that velocity and growth are continuous across time points, see
         `vgfm_sc.core.smoothing`.
     """
-    _check_positive(eps=eps, rho=rho, drift_rho=1.0 if drift_rho is None else drift_rho)
+    _check_numbers(eps=eps, rho=rho, drift_rho=1.0 if drift_rho is None else drift_rho, noise=noise)
     coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho, drift_rho=drift_rho)
     settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth}
     if drift_rho is not None:
@@ -95,13 +97,16 @@ def otcfm(*, eps: float = 0.002, noise: float = 0.5) -> Method:
     eps, noise
         As in `vgfm`.
     """
-    _check_positive(eps=eps)
+    _check_numbers(eps=eps, noise=noise)
     coupling = partial(couplings.balanced, eps=eps)
     return Method(coupling, noise=noise, name="otcfm", settings={"eps": eps, "noise": noise})
 
 
-def _check_positive(**numbers: float) -> None:
+def _check_numbers(**numbers: float) -> None:
     for name, value in numbers.items():
-        if not value > 0:
-            msg = f"{name} must be positive, got {value!r}."
+        if isinstance(value, bool) or not isinstance(value, Real):
+            msg = f"{name} must be a number, got {value!r}."
+            raise TypeError(msg)
+        if not 0 <= value < math.inf or (value == 0 and name != "noise"):
+            msg = f"{name} must be {'at least 0' if name == 'noise' else 'positive'} and finite, got {value!r}."
             raise ValueError(msg)

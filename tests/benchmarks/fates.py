@@ -25,7 +25,7 @@ from vgfm_sc.core import fates
 from vgfm_sc.datasets import _branching
 
 DRAWS = [(500, 10, 0), (500, 10, 1), (500, 10, 2), (300, 10, 0), (1000, 10, 0), (500, 2, 0), (500, 30, 0)]
-"""Cells at the first time, dimensions, seed; the first three are pooled below the first table."""
+"""Cells at the first time, dimensions, seed; what follows the first table is of the first three together."""
 
 SURROUNDINGS = (1, 3, 10, 30, 100)
 
@@ -80,24 +80,30 @@ def show(name: str, row: dict[str, float]) -> None:
     print(f"{name:22s}", "  ".join(f"{column} {value:.3f}" for column, value in row.items()), flush=True)
 
 
+def judged(name: str, adata: AnnData, truth: Truth, **arguments: str) -> None:
+    """Fit, and three lines of the first table: fates by the flow and by the couplings, origins."""
+    vgfm_sc.tl.fit(adata, "time", use_rep="X_state", progress=False, **arguments)
+    vgfm_sc.tl.fate(adata, "cell_type")
+    vgfm_sc.tl.fate(adata, "true_fate", direction="backward")
+    p, origin = (adata.obsm[f"vgfm_{way}"]["fate_a"].to_numpy(float) for way in ("fate", "origin"))
+    of_a, at = (adata.obs["true_fate"] == "fate_a").to_numpy(), adata.obs["time"].to_numpy()
+    right = (p > 0.5) == of_a
+    row = {"all": right.mean(), "progenitors": right[adata.obs["cell_type"] == "progenitor"].mean()}
+    row |= {f"t={t:g}": right[at == t].mean() for t in np.unique(at)[:-1]}
+    show(name, row | scores(p[truth.early], truth))
+    show("    by couplings", scores(by_couplings(adata)[truth.early], truth))
+    show("    origins", {"later": ((origin > 0.5) == of_a)[at > at.min()].mean()})
+
+
 def accuracy() -> None:
     """The table of draws; calibration and sizes of surroundings on the pooled ones."""
     pooled = []
     for draw in DRAWS:
         adata, truth = drawn(*draw)
-        vgfm_sc.tl.fit(adata, "time", use_rep="X_state", progress=False)
-        vgfm_sc.tl.fate(adata, "cell_type")
-        vgfm_sc.tl.fate(adata, "true_fate", direction="backward")
-        p, origin = (adata.obsm[f"vgfm_{name}"]["fate_a"].to_numpy(float) for name in ("fate", "origin"))
-        of_a, at = (adata.obs["true_fate"] == "fate_a").to_numpy(), adata.obs["time"].to_numpy()
-        right = (p > 0.5) == of_a
-        row = {"all": right.mean(), "progenitors": right[adata.obs["cell_type"] == "progenitor"].mean()}
-        row |= {f"t={t:g}": right[at == t].mean() for t in np.unique(at)[:-1]}
-        show("{} cells, {} d, seed {}".format(*draw), row | scores(p[truth.early], truth))
-        show("    by couplings", scores(by_couplings(adata)[truth.early], truth))
-        show("    origins", {"later": ((origin > 0.5) == of_a)[at > at.min()].mean()})
+        judged("{} cells, {} d, seed {}".format(*draw), adata, truth)
         if len(pooled) < 3:
             pooled.append((adata, truth))
+    judged("    and a growth prior", *drawn(*DRAWS[0]), growth_prior="true_growth")
 
     together = Truth(*(np.concatenate(parts) for parts in zip(*(truth for _, truth in pooled), strict=True)))
     for size in SURROUNDINGS:
@@ -107,12 +113,17 @@ def accuracy() -> None:
         p = np.concatenate([adata.obsm["vgfm_fate"]["fate_a"].to_numpy(float)[truth.early] for adata, truth in pooled])
         show(f"surroundings {size}", scores(p, together))
         if size == fates.SURROUNDINGS:
-            print("predicted     cells  mean  of cells  of descendants")
-            for k in range(10):
-                here = tenth(p) == k
-                cells, mass = together.of_a[here], together.mass[here]
-                shares = f"{p[here].mean():.2f}  {cells.mean():8.2f}  {np.average(cells, weights=mass):14.2f}"
-                print(f"{k / 10:.1f} to {(k + 1) / 10:.1f}  {here.sum():7d}  {shares}")
+            calibration(p, together)
+
+
+def calibration(p: np.ndarray, truth: Truth) -> None:
+    """What becomes of the cells in each tenth of predicted probability."""
+    print("predicted     cells  mean  of cells  of descendants")
+    for k in range(10):
+        here = tenth(p) == k
+        cells = truth.of_a[here]
+        shares = f"{p[here].mean():.2f}  {cells.mean():8.2f}  {np.average(cells, weights=truth.mass[here]):14.2f}"
+        print(f"{k / 10:.1f} to {(k + 1) / 10:.1f}  {here.sum():7d}  {shares}", flush=True)
 
 
 def speed(n_cells: int) -> None:

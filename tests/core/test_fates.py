@@ -4,6 +4,7 @@ import torch
 
 from vgfm_sc.core import fates
 from vgfm_sc.core.scaling import Scaling
+from vgfm_sc.datasets import _branching
 
 
 class Flow:
@@ -111,3 +112,53 @@ def test_samples_and_blocks_bound_the_work_and_are_seeded(monkeypatch, most):
     for name, value in (("CHUNK_CELLS", 7), ("BLOCK_PAIRS", 300)):
         monkeypatch.setattr(fates, name, value)
         np.testing.assert_allclose(judged(x), once, rtol=1e-6, atol=1e-9)
+
+
+class TrueFlow:
+    """The dynamics of `datasets.branching` itself."""
+
+    scaling = Scaling(np.zeros(4), 1.0, 1.5, 1.0)
+
+    def simulate(self, x, times, *, tol):
+        end, log_m = _branching._follow(x, times[1] - times[0])
+        return np.stack([x, end]), np.exp([np.zeros(len(x)), log_m])
+
+
+def branched(n=2000):
+    """Cells of the branching process, drawn by the mass they have: states, times, and which go to fate a."""
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((20 * n, 4)) * [0.15, 0.3, 0.5, 0.5]
+    snapshots = []
+    for t in (0.0, 1.5, 3.0):
+        state, log_m = _branching._follow(start, t)
+        mass = np.exp(log_m)
+        snapshots.append(state[rng.choice(len(state), n, replace=False, p=mass / mass.sum())])
+    x = np.concatenate(snapshots)
+    return x, np.repeat([0.0, 1.5, 3.0], n), x[:, 1] > 0
+
+
+def calibration_error(p, happened, weight):
+    """Mean distance, over tenths of predicted probability, of its mean from the share that it happened to."""
+    tenth = np.minimum((10 * p).astype(int), 9)
+    return np.abs(np.bincount(tenth, weight * (p - happened))).sum() / weight.sum()
+
+
+def test_with_the_true_flow_fates_are_true_and_calibrated_by_descendants():
+    x, time, of_a = branched()
+    labels = np.where(time == 3, ~of_a, -1)
+    early = time < 3
+    p = fates.fates(TrueFlow(), x, time, 3.0, labels, tol=1e-4, seed=0)[early, 0]
+    mass = np.concatenate([np.exp(_branching._follow(x[time == t], 3 - t)[1]) for t in (0.0, 1.5)])
+    assert ((p > 0.5) == of_a[early]).mean() > 0.97
+    assert calibration_error(p, of_a[early], mass) < 0.02
+    # one of the few cells of a surrounding that multiplies counts for several others
+    assert p.mean() > of_a[early].mean()
+
+
+def test_with_the_true_flow_origins_are_true_and_calibrated():
+    x, time, of_a = branched()
+    labels = np.where(time == 0, ~of_a, -1)
+    late = time > 0
+    p = fates.origins(TrueFlow(), x, time, 0.0, labels, tol=1e-4, seed=0)[late, 0]
+    assert ((p > 0.5) == of_a[late]).mean() > 0.97
+    assert calibration_error(p, of_a[late], np.ones(late.sum())) < 0.02

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import anndata as ad
+import numpy as np
 import pytest
 
+import vgfm_sc
 from vgfm_sc import datasets, tl
 
 RECIPES = Path(__file__).resolve().parents[2] / "docs" / "interop.md"
@@ -26,16 +28,13 @@ def branched() -> ad.AnnData:
 @pytest.fixture(scope="session")
 def recipe():
     """``recipe(heading, adata=adata)`` runs the code below a heading of docs/interop.md and returns all names."""
+    import scanpy as sc
 
     def run(heading: str, **names) -> dict:
-        section = re.search(rf"^#+ {re.escape(heading)}$(.*?)(?=^#|\Z)", uncommented(RECIPES.read_text()), re.M | re.S)
-        for block in re.findall(r"^```python\n(.*?)^```", section[1], re.M | re.S):
+        names |= {"np": np, "sc": sc, "vgfm_sc": vgfm_sc}
+        section = RECIPES.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        for block in re.findall(r"^```python\n(.*?)^```", section, flags=re.M | re.S):
             exec(compile(block, f"docs/interop.md, {heading}", "exec"), names)
         return names
 
     return run
-
-
-def uncommented(text: str) -> str:
-    """Without comments in code, whose ``#`` would pass for a heading."""
-    return re.sub(r"^#(?!#* [A-Z]).*$", "", text, flags=re.M)

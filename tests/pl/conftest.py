@@ -69,7 +69,7 @@ def made() -> ad.AnnData:
         "evaluation": pd.DataFrame(
             {**scores, "mass_predicted": [20.0, 30.0], "mass_observed": [20.0, 30.0]}, index=["0", "1"]
         ),
-        "fate": {"cluster_key": "type"},
+        "fate": {"cluster_key": "type", "clusters": np.array(["b", "c"])},
     }
     table = pd.DataFrame(
         {
@@ -96,6 +96,7 @@ def written(simulated) -> ad.AnnData:
     adata.obsm["X_umap"] = np.column_stack([x[:, 0] * (1 + x[:, 1] ** 2), x[:, 1]])
     tl.project(adata)
     tl.annotate(adata, ["type", "gene1", "gene2"])
+    tl.fate(adata, "type")
     tl.evaluate(adata, max_cells=50)
     tiny = {"use_rep": "X_genes", "width": 8, "depth": 2, "match_steps": 2, "fit_steps": 0, "progress": False}
     some = adata[::4].copy()
@@ -103,9 +104,6 @@ def written(simulated) -> ad.AnnData:
     adata.uns["vgfm_holdout"] = some.uns["vgfm_holdout"]
     for name in ("growth", "velocity"):  # as an ensemble leaves them
         adata.obs[f"vgfm_{name}_sd"] = np.linspace(0, 1, adata.n_obs, dtype=np.float32)
-    fates = np.random.default_rng(0).dirichlet([1, 1], adata.n_obs).astype(np.float32)
-    adata.obsm["vgfm_fate"] = pd.DataFrame(fates, adata.obs_names, ["b", "c"])
-    adata.uns["vgfm"]["fate"] = {"cluster_key": "type"}
     return adata
 
 

@@ -21,7 +21,9 @@ PANELS = {"dynamics": 4, "fate": 2, "genes": 2, "loss": 3, "snapshots": 6, "unce
 ON_BASIS = ["dynamics", "fate", "growth", "snapshots", "trajectories", "uncertainty", "velocity"]
 
 every = pytest.mark.parametrize("name", pl.__all__)
+parts = pytest.mark.parametrize("name", [name for name in pl.__all__ if name != "dynamics"])  # which takes long
 on_basis = pytest.mark.parametrize("name", ON_BASIS)
+parts_on_basis = pytest.mark.parametrize("name", ON_BASIS[1:])
 
 
 def draw(name: str, *args, **arguments):
@@ -83,7 +85,7 @@ def test_given_axes_are_drawn_into_and_stay_open(made, shown, name):
     assert plt.get_fignums() == [fig.number] and shown == []
 
 
-@every
+@parts
 def test_the_figure_of_given_axes_is_returned_and_stays_open(made, name):
     fig, ax = plt.subplots()
     assert draw(name, made, ax=ax, return_fig=True) is fig
@@ -139,7 +141,7 @@ def test_another_basis_is_drawn_on(made, name, basis):
         assert len(drawn) and np.isin(np.round(drawn, 9), np.round(wanted, 9)).all()
 
 
-@on_basis
+@parts_on_basis
 def test_an_axis_may_be_constant(made, picture, name):
     made.obsm["X_umap"][:, 1] = 2
     made.obsm["vgfm_velocity_umap"][:, 1] = 0
@@ -147,15 +149,15 @@ def test_an_axis_may_be_constant(made, picture, name):
     picture(name, made, "umap")
 
 
-@every
+@parts
 def test_one_cell_of_each_time_point_is_drawn(made, picture, name):
     picture(name, made[[0, 10, 30]].copy())
 
 
-@on_basis
+@parts_on_basis
 def test_many_cells_become_an_image_in_vector_files(made, name, monkeypatch):
     def images() -> set[bool]:
-        axes = listed(draw(name, made))[: 3 if name == "dynamics" else None]
+        axes = listed(draw(name, made))
         return {bool(c.get_rasterized()) for ax in axes for c in clouds(ax) if len(c.get_offsets()) > 7}
 
     monkeypatch.setattr(_axes, "RASTER_CELLS", made.n_obs - 1)
@@ -165,7 +167,7 @@ def test_many_cells_become_an_image_in_vector_files(made, name, monkeypatch):
         assert images() == {False}
 
 
-@every
+@parts
 def test_another_key_is_read(made, wanted, picture, name):
     with pytest.raises(KeyError, match=r"uns\['other_holdout'\]" if name == "holdout" else r"'other'.*key=\['vgfm'\]"):
         draw(name, made, key="other")
@@ -191,7 +193,7 @@ def test_times_may_be_text(made, wanted, picture, name, kind):
     np.testing.assert_array_equal(picture(name, made), wanted)
 
 
-@every
+@parts
 def test_on_dark_paper_everything_can_be_seen(made, name):
     def apart(color) -> bool:
         return bool(np.abs(np.subtract(to_rgb(color), paper)).max() > 0.2)
@@ -210,7 +212,7 @@ def test_on_dark_paper_everything_can_be_seen(made, name):
                 assert all(map(apart, faces)) if not len(edges) else all(map(apart, edges)) or all(map(apart, faces))
 
 
-@on_basis
+@parts_on_basis
 def test_a_fit_to_genes_is_drawn_on_the_first_two(made, name):
     del made.uns["vgfm"]["params"]["use_rep"], made.obsm["vgfm_velocity_r"]
     made.uns["vgfm"]["params"]["genes"] = np.array(["g2", "g0", "g1"])

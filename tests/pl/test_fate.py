@@ -57,14 +57,24 @@ def test_cells_without_a_group_are_in_no_bar(made):
     np.testing.assert_allclose([patch.get_width() for patch in ax.patches[:3]], wanted["b"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["fate", "trajectories"])
-def test_fates_have_the_colours_of_their_type_in_other_plots(made, name):
+def test_fates_have_the_colours_of_their_type_in_other_plots(made):
     shades = {}
     for ax in (pl.velocity(made, color="type"), pl.fate(made, kind="bar")):
         legend = ax.get_legend()
         names = [text.get_text() for text in legend.get_texts()]
         shades[tuple(names)] = dict(zip(names, [handle.get_color() for handle in legend.legend_handles], strict=True))
     assert shades["b", "c"].items() <= shades["a", "b", "c"].items()
+
+
+def test_fates_are_named_as_the_clusters_and_not_as_columns_can_be(made):
+    made.obs["type"] = made.obs["type"].cat.rename_categories({"b": "b/x"})
+    made.obsm["vgfm_fate"].columns = ["b_x", "c"]
+    made.uns["vgfm"]["fate"]["clusters"] = np.array(["b/x", "c"])
+    palette = {"a": "#ff0000", "b/x": "#008000", "c": "#0000ff"}
+    assert [ax.get_title() for ax in pl.fate(made, palette=palette)] == ["b/x", "c"]
+    lines = pl.trajectories(made, color="fate", cells=False, palette=palette).get_legend()
+    for legend in (lines, pl.fate(made, kind="bar", palette=palette).get_legend()):
+        assert [text.get_text() for text in legend.get_texts()] == ["b/x", "c"]
 
 
 @pytest.mark.parametrize(

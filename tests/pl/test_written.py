@@ -9,9 +9,6 @@ import pytest
 
 from vgfm_sc import pl
 
-# those of one page are drawn by `dynamics`
-most = pytest.mark.parametrize("name", sorted(set(pl.__all__) - {"growth", "mass", "trajectories", "velocity"}))
-
 
 @pytest.mark.parametrize("name", ["dynamics", "uncertainty"])
 def test_what_the_tools_write_is_drawn_into_a_file(written, unchanged, name, tmp_path):
@@ -28,9 +25,9 @@ def read_again(written, tmp_path_factory) -> ad.AnnData:
     return ad.read_h5ad(path)
 
 
-@most
+@pytest.mark.parametrize("name", [name for name in pl.__all__ if name != "dynamics"])  # which takes long
 def test_a_file_read_again_gives_the_same_picture(written, read_again, picture, name):
-    color = {"color": "type"} if name in ("dynamics", "genes", "snapshots") else {}
+    color = {"color": "type"} if name in ("genes", "mass", "snapshots", "trajectories", "velocity") else {}
     np.testing.assert_array_equal(picture(name, read_again, **color), picture(name, written, **color))
 
 
@@ -41,8 +38,8 @@ def test_the_tests_draw_what_the_tools_write(made, written):
             for name in ours:
                 compare(ours[name], theirs[name], f"{where}[{name!r}]")
         elif isinstance(ours, pd.DataFrame):
-            assert list(ours) == list(theirs), where
-            assert [t.kind for t in ours.dtypes] == [t.kind for t in theirs.dtypes], where
+            assert list(ours) == list(theirs) or where.endswith("['vgfm_fate']"), where  # whose columns are clusters
+            assert {t.kind for t in ours.dtypes} == {t.kind for t in theirs.dtypes}, where
         else:
             ours, theirs = np.asarray(ours), np.asarray(theirs)
             assert (ours.ndim, ours.dtype.kind) == (theirs.ndim, theirs.dtype.kind), where

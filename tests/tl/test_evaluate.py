@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 
 from vgfm_sc import tl
+
+
+@pytest.fixture
+def fitted(fitted) -> ad.AnnData:
+    """A copy: the table is kept in it."""
+    return fitted.copy()
 
 
 def test_columns_and_one_row_for_each_time_after_the_first(fitted):
@@ -36,9 +44,39 @@ def test_w1_is_the_cost_of_the_best_matching():
     np.testing.assert_allclose(wasserstein1(x, y, np.full(40, 7.0)), cost[linear_sum_assignment(cost)].mean())
 
 
-def test_adata_stays_as_it_was(fitted, unchanged, same_random_state):
+def test_the_table_is_kept_and_nothing_else_changes(fitted, unchanged, same_random_state):
     with unchanged(fitted):
-        tl.evaluate(fitted)
+        kept = tl.evaluate(fitted), fitted.uns["vgfm"].pop("evaluation")
+    pd.testing.assert_frame_equal(*kept)
+
+
+def test_on_a_view_nothing_is_kept(fitted, unchanged):
+    view = fitted[np.arange(fitted.n_obs) % 2 == 0]
+    with unchanged(fitted):
+        table = tl.evaluate(view)
+    assert view.is_view and len(table) == 4
+    pd.testing.assert_frame_equal(table, tl.evaluate(view.copy()))
+
+
+def test_a_new_table_replaces_the_old_and_a_new_fit_drops_it(fitted, small):
+    tl.evaluate(fitted)
+    table = tl.evaluate(fitted, max_cells=50)
+    pd.testing.assert_frame_equal(fitted.uns["vgfm"]["evaluation"], table)
+    tl.simulate(fitted, n_cells=2, times=[1.0])
+    assert "evaluation" in fitted.uns["vgfm"]
+    tl.fit(fitted, "time", **{**small, "match_steps": 2, "fit_steps": 0})
+    assert "evaluation" not in fitted.uns["vgfm"]
+
+
+@pytest.mark.filterwarnings("ignore:.*zarr.*", "ignore:.*Zarr.*", "ignore:.*Object at .* is not recognized")
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_the_table_can_be_stored(fitted, tmp_path, suffix):
+    table = tl.evaluate(fitted)
+    path = tmp_path / f"a.{suffix}"
+    getattr(fitted, f"write_{suffix}")(path)
+    again = (ad.read_h5ad if suffix == "h5ad" else ad.read_zarr)(path)
+    np.testing.assert_array_equal(again.uns["vgfm"]["evaluation"].to_numpy(), table.to_numpy())
+    assert list(again.uns["vgfm"]["evaluation"]) == list(table)
 
 
 def test_same_seed_gives_the_same_table_on_drawn_cells(fitted):

@@ -99,27 +99,36 @@ def test_times_may_be_labels():
     pd.testing.assert_frame_equal(found, tl.holdout(course(), "time", times=1.0, **TINY))
 
 
-def test_same_seed_same_table_and_nothing_else_changes(table, unchanged, same_random_state):
+def test_same_seed_same_table_which_is_kept_and_nothing_else_changes(table, unchanged, same_random_state):
     adata = course()
     with unchanged(adata):
-        pd.testing.assert_frame_equal(tl.holdout(adata, "time", key_added="mine", **TINY), table)
-        stored = adata.uns.pop("mine_holdout")
-    pd.testing.assert_frame_equal(stored["scores"], table)
+        pd.testing.assert_frame_equal(tl.holdout(adata, "time", **TINY), table)
+        kept = adata.uns.pop("vgfm_holdout")
+    assert set(kept) == {"package", "scores"}
+    pd.testing.assert_frame_equal(kept["scores"], table)
 
 
-def test_nothing_is_stored_on_a_view(table, unchanged):
+def test_on_a_view_nothing_is_kept(table, unchanged):
     adata = course()
+    view = adata[adata.obs_names]
     with unchanged(adata):
-        pd.testing.assert_frame_equal(tl.holdout(adata[:], "time", **TINY), table)
+        pd.testing.assert_frame_equal(tl.holdout(view, "time", **TINY), table)
+    assert view.is_view and not view.uns
 
 
-def test_an_entry_of_yours_is_not_overwritten(table, unchanged):
+@pytest.mark.filterwarnings("ignore:.*zarr.*", "ignore:.*Zarr.*", "ignore:.*Object at .* is not recognized")
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_the_table_can_be_stored_and_is_replaced_by_the_next(table, tmp_path, suffix):
     adata = course()
-    tl.holdout(adata, "time", **TINY)
-    tl.holdout(adata, "time", **TINY)  # over our own
-    adata.uns["vgfm_holdout"] = table
-    with unchanged(adata), pytest.raises(ValueError, match="not written by .*holdout.*key_added"):
-        tl.holdout(adata, "time", **TINY)
+    adata.uns["mine_holdout"] = {"package": "vgfm_sc", "scores": table}
+    path = tmp_path / f"a.{suffix}"
+    getattr(adata, f"write_{suffix}")(path)
+    again = (ad.read_h5ad if suffix == "h5ad" else ad.read_zarr)(path)
+    found = again.uns["mine_holdout"]["scores"]
+    pd.testing.assert_frame_equal(found, table, check_dtype=False, check_index_type=False)
+    new = tl.holdout(again, "time", times=1.0, key_added="mine", **TINY)
+    pd.testing.assert_frame_equal(again.uns["mine_holdout"]["scores"], new)
+    assert list(again.uns) == ["mine_holdout"]
 
 
 def test_workers_change_nothing(table, workers, unchanged, same_random_state):
@@ -127,6 +136,14 @@ def test_workers_change_nothing(table, workers, unchanged, same_random_state):
     with unchanged(adata), joblib.parallel_config(**workers):
         pd.testing.assert_frame_equal(tl.holdout(adata, "time", **TINY), table)
         del adata.uns["vgfm_holdout"]
+
+
+def test_an_entry_that_is_not_ours_is_not_overwritten(unchanged):
+    adata = course()
+    for entry in ("mine", {"scores": 3}):
+        adata.uns["vgfm_holdout"] = entry
+        with unchanged(adata), pytest.raises(ValueError, match=r"uns\['vgfm_holdout'\], not written by.*key_added"):
+            tl.holdout(adata, "time", **TINY)
 
 
 def test_couplings_that_did_not_converge_are_warned_of_here(workers):
@@ -178,6 +195,7 @@ BAD = {
     "width": ({"width": 0}, ValueError, "width must be positive"),
     "copy": ({"copy": True}, TypeError, "no use for copy"),
     "ensemble": ({"copy": True, "n_models": 3}, TypeError, "no use for copy, n_models"),
+    "key": ({"key_added": "a/b"}, ValueError, "key_added='a/b' contains '/'"),
     "named as a baseline": ({"method": Method(vgfm().coupling, name="linear")}, ValueError, "'linear'.*baseline"),
     "argument unknown": ({"breadth": 3}, TypeError, "breadth"),
 }

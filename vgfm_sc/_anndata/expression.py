@@ -21,7 +21,7 @@ MOST_NAMED = 10
 
 
 class Moments(NamedTuple):
-    """Of each gene over cells: ``mean`` and ``sd``, 0 if constant, shape ``(n_vars,)``.
+    """Of each gene over cells: ``mean``, and ``sd`` within groups of cells, 0 if constant there; shape ``(n_vars,)``.
 
     ``cross``: mean of its products with the ``k`` columns given, shape ``(n_vars, k)``.
     """
@@ -32,23 +32,29 @@ class Moments(NamedTuple):
 
 
 def read_moments(
-    adata: ad.AnnData, layer: str | None, cells: np.ndarray | None = None, columns: np.ndarray | None = None
+    adata: ad.AnnData,
+    layer: str | None,
+    cells: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Moments:
     """Moments of ``X`` or ``layers[layer]`` over ``cells`` (positions, increasing; `None` is all).
 
-    ``columns``, shape ``(n, k)``, have one row for each of the cells.
+    ``columns``, shape ``(n, k)``, and ``groups``, numbers from 0 of shape ``(n,)``, have a row for each of the cells.
     """
     n = adata.n_obs if cells is None else len(cells)
     columns = np.empty((n, 0)) if columns is None else columns
-    total, squares, cross = np.zeros(adata.n_vars), np.zeros(adata.n_vars), np.zeros((adata.n_vars, columns.shape[1]))
+    member = np.eye(1 if groups is None else groups.max() + 1)[np.zeros(n, dtype=int) if groups is None else groups]
+    columns, k = np.hstack([columns, member]), columns.shape[1]
+    squares, products = np.zeros(adata.n_vars), np.zeros((adata.n_vars, columns.shape[1]))
     for rows, block in read_expression(adata, layer, cells):
-        total += np.asarray(block.sum(axis=0)).ravel()
         squared = block.multiply(block) if hasattr(block, "multiply") else block * block
         squares += np.asarray(squared.sum(axis=0)).ravel()
-        cross += block.T @ columns[rows]
-    mean = total / n
-    variance = squares / n - mean**2
-    return Moments(mean, np.sqrt(np.where(variance > CONSTANT * mean**2, variance, 0)), cross / n)
+        products += block.T @ columns[rows]
+    totals, sizes = products[:, k:], member.sum(axis=0)
+    mean = totals.sum(axis=1) / n
+    variance = (squares - (totals**2 / sizes).sum(axis=1)) / n
+    return Moments(mean, np.sqrt(np.where(variance > CONSTANT * mean**2, variance, 0)), products[:, :k] / n)
 
 
 def read_expression(

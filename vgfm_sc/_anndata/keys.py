@@ -59,6 +59,9 @@ def basis_key(adata: ad.AnnData, basis: str) -> str:
 
 def basis_name(use_rep: str) -> str:
     """``"X_pca"`` -> ``"pca"``."""
+    if not isinstance(use_rep, str):
+        msg = f"A basis is a key of obsm, with or without its X_, got {use_rep!r}."
+        raise TypeError(msg)
     return use_rep.removeprefix("X_")
 
 

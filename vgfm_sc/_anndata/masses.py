@@ -16,7 +16,7 @@ SAME_TIME = 1e-6
 """Share of the time course by which times may differ: those read from float32 are not quite the numbers people type."""
 
 WIDEST = 50.0
-"""Log ratio of expected descendants within a time point; beyond e^50 a rate is in the wrong unit."""
+"""Log ratio of expected descendants within a time point, or of totals; beyond e^50 something is in the wrong unit."""
 
 
 def read_given(
@@ -39,6 +39,9 @@ def read_given(
     bad = {f"{t:g}": float(total) for t, total in zip(time_points, totals, strict=True) if not 0 < total < np.inf}
     if bad:
         msg = f"Totals must be positive and finite, got (time: total) {bad}."
+        raise ValueError(msg)
+    if np.ptp(np.log(totals)) > WIDEST:
+        msg = f"Totals from {totals.min():g} to {totals.max():g} are too far apart to model. Give all in one unit."
         raise ValueError(msg)
     return totals
 

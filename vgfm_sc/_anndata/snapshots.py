@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import anndata as ad
 import numpy as np
 
-from vgfm_sc._anndata.masses import COUNTS, read_given
+from vgfm_sc._anndata.masses import COUNTS, SAME_TIME, read_given
 from vgfm_sc._anndata.modalities import owners
 from vgfm_sc._anndata.representation import Representation
 from vgfm_sc._time import parse_time
@@ -43,6 +43,14 @@ def read_snapshots(
     if len(time_points) < 2:
         msg = f"obs[{time_key!r}] holds one time point ({time_points[0]:g}); at least two are needed."
         raise ValueError(msg)
+    gaps = np.diff(time_points)
+    if gaps.min() <= SAME_TIME * np.ptp(time_points):
+        k = int(gaps.argmin())
+        msg = (
+            f"Times {float(time_points[k])!r} and {float(time_points[k + 1])!r} of obs[{time_key!r}] are a millionth "
+            "of the time course apart or less. Make them one if they are the same, or drop the time far from both."
+        )
+        raise ValueError(msg)
     rows = [np.flatnonzero(which == k) for k in range(len(time_points))]
     small = {f"{t:g}": len(r) for t, r in zip(time_points, rows, strict=True) if len(r) < 2}
     if small:
@@ -68,5 +76,8 @@ def read_time(adata: ad.AnnData, time_key: str, time_map: Mapping[Any, float] | 
         raise KeyError(msg)
     if adata.n_obs == 0:
         msg = "adata has no cells."
+        raise ValueError(msg)
+    if list(adata.obs.columns).count(time_key) > 1:
+        msg = f"adata.obs has several columns {time_key!r}. Keep the one with the times."
         raise ValueError(msg)
     return parse_time(adata.obs[time_key], f"obs[{time_key!r}]", time_map)

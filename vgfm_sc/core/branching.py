@@ -122,7 +122,7 @@ def _heun(
     networks: Networks, t: float, h: float, x: Tensor, spread: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Positions, shape ``(n, d)``, and growth in log mass without the common rate, ``(n,)``, after a step ``h``."""
-    shift = 0.0
+    shift: Tensor | float = 0.0
     if spread:
         shift = spread * math.sqrt(h) * torch.randn(x.shape, generator=generator).to(x.device)
     v0, g0 = _field(networks, t, x)
@@ -155,12 +155,14 @@ def _check_size(n: int, n_times: int, d: int, t: float) -> None:
 def _joined(kept, parent: np.ndarray, x: np.ndarray, start: Tensor, displacement) -> Paths:
     """Paths from what was kept at each time of the columns there were."""
     founder = _forebears(parent, len(x))
+    single = x.astype(np.float32)
     positions = np.empty((len(kept), len(parent), x.shape[1]), dtype=np.float32)
     mass = np.zeros(positions.shape[:2], dtype=np.float32)
     for k, (at, weight) in enumerate(kept):
         n = len(at)
-        moved = displacement((at.cpu() - start[founder[:n]]).double().numpy())
-        positions[k] = (x[founder[:n]] + moved).astype(np.float32)[_forebears(parent, n)]
+        here = displacement((at.cpu() - start[founder[:n]]).numpy())
+        here += single[founder[:n]]
+        positions[k] = here[_forebears(parent, n)]
         mass[k, :n] = weight
     return Paths(positions, mass, parent, founder)
 

@@ -51,7 +51,7 @@ class Checkpoint:
         handle, half = tempfile.mkstemp(dir=self.folder, prefix=f"{self.name}-{part}-", suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **dict[str, Any](arrays))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(half, self._path(part))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -26,3 +29,16 @@ def choose(device: str) -> torch.device:
         msg = f"Device {device!r} is not available. Available here: {['auto', *available]}."
         raise ValueError(msg)
     return chosen
+
+
+@contextmanager
+def telling_what_to_lower() -> Iterator[None]:
+    """Training that runs out of a device's memory, as torch tells it, says which settings take less."""
+    try:
+        yield
+    except RuntimeError as error:
+        # mps raises no class of its own, and torch before 2.5 has the name under torch.cuda alone
+        if isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error):
+            note = 'The memory of the device is full. Lower fit_cells, match_size or width, or choose device="cpu".'
+            error.add_note(note)
+        raise

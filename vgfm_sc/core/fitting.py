@@ -86,7 +86,8 @@ def fit(
     -------
     The best of the given networks and their refinements by `score` on ``held_out`` cells, or without them on some of
     ``course`` fixed beforehand: never a worse model than the one given, which stays unless another is better by
-    `GAIN`. And the history: ``loss`` by step; ``check_step`` and ``score`` by judgement.
+    `GAIN`. And the history: ``loss`` by step, the last of them not finite if it ended there; ``check_step`` and
+    ``score`` by judgement.
     """
     judged = (held_out or course).some(CHECK_CELLS, generator)
     best, (best_score, size) = copy.deepcopy(networks), score(networks, judged)
@@ -97,6 +98,7 @@ def fit(
     for k in range(n_steps):
         loss = distribution_loss(networks, course.some(n_cells, generator), mass_weight=mass_weight)
         if not torch.isfinite(loss):
+            history["loss"].append(loss.item())
             msg = f"The fitting loss is not finite at step {k}; the best model before it is kept. Lower fit_lr."
             warnings.warn(msg, RuntimeWarning, stacklevel=2)
             break

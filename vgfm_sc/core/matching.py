@@ -152,7 +152,11 @@ def match(
         on_step()
     history = losses.cpu().numpy()
     if not np.isfinite(history).all():
-        msg = f"The matching loss is not finite from step {int(np.argmin(np.isfinite(history).all(1)))} on. Lower lr."
+        msg = (
+            f"The matching loss is not finite from step {int(np.argmin(np.isfinite(history).all(1)))} on. Lower "
+            "match_lr. Where some intervals between time points are many times as long as others, do without smooth "
+            "joining, for example method=vgfm_sc.methods.vgfm(smooth=False)."
+        )
         raise FloatingPointError(msg)
     return average, {"velocity": history[:, 0], "growth": history[:, 1]}
 

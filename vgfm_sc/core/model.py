@@ -49,7 +49,11 @@ class Model:
         if x.ndim != 2 or x.shape[1] != n_dims:
             msg = f"x has shape {x.shape}; the model was fitted on (n, {n_dims})."
             raise ValueError(msg)
-        t = np.broadcast_to(np.asarray(t, dtype=float), len(x))
+        t = np.asarray(t, dtype=float)
+        if t.shape not in ((), (1,), (len(x),)):
+            msg = f"t has shape {t.shape}; a number or one time for each of the {len(x)} cells of x is needed."
+            raise ValueError(msg)
+        t = np.broadcast_to(t, len(x))
         inputs = self._tensor(self.scaling.to_unitless_time(t)), self._tensor(self.scaling.to_unitless(x))
         parts = [self.networks(*chunk) for chunk in zip(*(i.split(CHUNK_CELLS) for i in inputs), strict=True)]
         v, g = (torch.cat(p).cpu().double().numpy() for p in zip(*parts, strict=True))

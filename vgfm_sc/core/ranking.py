@@ -18,6 +18,7 @@ class Scores(NamedTuple):
     """One entry for each gene, shape ``(p,)``, and of each quantity where there are several, ``(p, k)``."""
 
     scores: np.ndarray
+    t: np.ndarray
     pvals: np.ndarray
     pvals_adj: np.ndarray
 
@@ -30,29 +31,34 @@ class Pairs(NamedTuple):
     weight: np.ndarray
 
 
-def standardised(values: np.ndarray) -> np.ndarray:
-    """Columns of ``values``, shape ``(n, k)``, with mean 0 and variance 1; constant ones become 0."""
+def standardised(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Columns of ``values``, shape ``(n, k)``, with mean 0 in each group and variance 1; constant ones become 0.
+
+    ``groups``: numbers from 0, none left out, shape ``(n,)``.
+    """
     centred = values - values.mean(axis=0)
+    for column in centred.T:
+        column -= (np.bincount(groups, column) / np.bincount(groups))[groups]
     sd = centred.std(axis=0)
     varies = sd > CONSTANT * np.abs(values).max(axis=0)
     return np.where(varies, centred / np.where(varies, sd, 1), 0)
 
 
-def correlations(cross: np.ndarray, sd: np.ndarray, n: int) -> Scores:
-    """Pearson's, of genes with standardised quantities over ``n`` cells.
+def correlations(cross: np.ndarray, sd: np.ndarray, n: int, n_groups: int) -> Scores:
+    """Pearson's, of genes with standardised quantities over ``n`` cells, within ``n_groups`` groups of them.
 
-    ``cross``: mean products, shape ``(p, k)``. ``sd``: of the genes, shape ``(p,)``; of a constant one (0) the
-    correlation is 0.
+    ``cross``: mean products, shape ``(p, k)``. ``sd``: of the genes within groups, shape ``(p,)``; where it is 0, so is
+    the correlation.
     """
-    varies = sd > 0
+    varies, dof = sd > 0, n - n_groups - 1
     r = np.clip(np.where(varies[:, None], cross / np.where(varies, sd, 1)[:, None], 0), -1, 1)
     with np.errstate(divide="ignore"):  # a perfect correlation is infinitely sure
-        t = r * np.sqrt((n - 2) / (1 - r**2))
-    return _tested(r, t, n - 2)
+        t = r * np.sqrt(dof / (1 - r**2))
+    return _tested(r, t, dof)
 
 
-def mean_velocities(velocity: np.ndarray, matrix: np.ndarray, sd: np.ndarray) -> tuple[Scores, np.ndarray]:
-    """Mean velocity of each gene in its standard deviations per unit of time, and its t statistic.
+def mean_velocities(velocity: np.ndarray, matrix: np.ndarray, sd: np.ndarray) -> Scores:
+    """Mean velocity of each gene over cells, in its standard deviations per unit of time.
 
     ``velocity``: of cells in the representation, shape ``(n, d)``. ``matrix``: loadings of the genes, shape ``(p, d)``.
     ``sd``: of the genes, shape ``(p,)``; a constant one (0) scores 0.
@@ -60,10 +66,11 @@ def mean_velocities(velocity: np.ndarray, matrix: np.ndarray, sd: np.ndarray) ->
     n = len(velocity)
     mean = matrix @ velocity.mean(axis=0)
     variance = np.einsum("pd,pd->p", matrix @ np.cov(velocity.T, ddof=1).reshape(matrix.shape[1], -1), matrix)
-    error = np.sqrt(np.maximum(variance, 0) / n)
-    moves = (sd > 0) & (error > 0)
-    t = np.where(moves, mean / np.where(moves, error, 1), 0)
-    return _tested(np.where(sd > 0, mean / np.where(sd > 0, sd, 1), 0), t, n - 1), t
+    varies = sd > 0
+    with np.errstate(divide="ignore", invalid="ignore"):  # the same velocity in all cells is infinitely sure, unless 0
+        t = np.where(varies, mean / np.sqrt(np.maximum(variance, 0) / n), 0)
+    t = np.where(np.isnan(t), 0, t)
+    return _tested(np.where(varies, mean / np.where(varies, sd, 1), 0), t, n - 1)
 
 
 def strongest(targets: np.ndarray, sources: np.ndarray, n: int) -> Pairs:
@@ -83,4 +90,4 @@ def strongest(targets: np.ndarray, sources: np.ndarray, n: int) -> Pairs:
 
 def _tested(scores: np.ndarray, t: np.ndarray, dof: int) -> Scores:
     pvals = 2 * stats.t.sf(np.abs(t), dof)
-    return Scores(scores, pvals, stats.false_discovery_control(pvals, axis=0))
+    return Scores(scores, t, pvals, stats.false_discovery_control(pvals, axis=0))

@@ -75,7 +75,13 @@ def branching(
         With ``n_genes``: the genes that follow growth.
     """
     points = np.asarray(times, dtype=float)
-    if n_dims < 2 or len(points) < 1 or (np.diff(points) <= 0).any():
+    if not isinstance(n_cells, int | np.integer) or n_cells < 1:
+        msg = f"n_cells must be a whole number of at least 1, got {n_cells!r}."
+        raise ValueError(msg)
+    if n_genes is not None and n_genes < n_growth_genes:
+        msg = f"n_genes={n_genes} is less than n_growth_genes={n_growth_genes}."
+        raise ValueError(msg)
+    if n_dims < 2 or len(points) < 1 or not (np.isfinite(points).all() and (np.diff(points) > 0).all()):
         msg = f"branching needs n_dims >= 2 and increasing times, got n_dims={n_dims}, times={list(times)}."
         raise ValueError(msg)
     rng = np.random.default_rng(seed)
@@ -150,9 +156,6 @@ def _follow(state: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]
 def _expression(
     x: np.ndarray, obs: pd.DataFrame, n_genes: int, n_growth_genes: int, rng: np.random.Generator
 ) -> AnnData:
-    if n_genes < n_growth_genes:
-        msg = f"n_genes={n_genes} is less than n_growth_genes={n_growth_genes}."
-        raise ValueError(msg)
     loadings = rng.standard_normal((x.shape[1], n_genes)) / np.sqrt(x.shape[1])
     expression = x @ loadings
     follows = np.zeros(n_genes, dtype=bool)

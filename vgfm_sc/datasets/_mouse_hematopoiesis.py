@@ -40,13 +40,18 @@ def mouse_hematopoiesis() -> AnnData:
     ------
     ValueError
         The downloaded file has another sha256.
+    OSError
+        There is no network or server, or the folder cannot be written to; the message says what to do.
     """
-    path = pooch.retrieve(
-        URL,
-        known_hash=f"sha256:{SHA256}",
-        fname="mouse_hematopoiesis.csv",
-        path=_cache_folder(),
-    )
+    folder = _cache_folder()
+    try:
+        path = pooch.retrieve(URL, known_hash=f"sha256:{SHA256}", fname="mouse_hematopoiesis.csv", path=folder)
+    except OSError as error:  # of the network, of the server or of the folder
+        error.add_note(
+            f"{URL} could not be brought to {folder}. Without a network, put a copy there; the environment variable "
+            f"{CACHE_VARIABLE} names another folder."
+        )
+        raise
     table = pd.read_csv(path)
     x = table[["x1", "x2"]].to_numpy()
     index = [f"cell{k}" for k in range(len(table))]

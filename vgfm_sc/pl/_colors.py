@@ -123,7 +123,13 @@ def cells(
 ) -> None:
     """Draw the cells at ``x``, shape ``(n_obs, 2)``, coloured by a column, a gene, or (`None`) not at all."""
     area = _axes.point_size(len(x)) if size is None else size
-    shared = {"s": area, "linewidths": 0, "rasterized": len(x) > _axes.RASTER_CELLS, "zorder": 1, "alpha": alpha}
+    shared: dict[str, Any] = {
+        "s": area,
+        "linewidths": 0,
+        "rasterized": len(x) > _axes.RASTER_CELLS,
+        "zorder": 1,
+        "alpha": alpha,
+    }
     if color is None:
         ax.scatter(x[:, 0], x[:, 1], color=na_color, **shared)
         return
@@ -138,7 +144,8 @@ def cells(
         legend(ax, colors, legend_loc, x[known], values.codes[known])
         return
     order = np.argsort(values[known], kind="stable")  # high values on top, as in scanpy
-    drawn = ax.scatter(*x[known][order].T, c=values[known][order], cmap=cmap, **shared)
+    sorted_x = x[known][order]
+    drawn = ax.scatter(sorted_x[:, 0], sorted_x[:, 1], c=values[known][order], cmap=cmap, **shared)
     if bar:
         name = _axes.time_name(adata, key) if _is_time(adata, color, key) else color
         solid = ax.figure.colorbar(drawn, ax=ax, label=name)
@@ -173,8 +180,8 @@ def legend(
         outline = [withStroke(linewidth=2.5, foreground=ax.get_facecolor())]
         for k, name in enumerate(colors):
             if (codes == k).any():
-                where = np.median(x[codes == k], axis=0)
-                ax.text(*where, name, ha="center", va="center", weight="bold", path_effects=outline, zorder=6)
+                across, up = np.median(x[codes == k], axis=0)
+                ax.text(across, up, name, ha="center", va="center", weight="bold", path_effects=outline, zorder=6)
         return
     dots = [
         Line2D([], [], marker="o", linestyle="", markersize=6, color=color, label=name)
@@ -198,10 +205,16 @@ def place(ax: Axes, handles: Sequence[Any], loc: str) -> None:
 
 def below(ax: Axes, handles: Sequence[Any]) -> None:
     """A small legend below the axes to the right, where no cell is; another may stand beside it."""
-    look = {"frameon": False, "fontsize": "small", "handletextpad": 0.1, "columnspacing": 0.8, "borderaxespad": 0}
+    look: dict[str, Any] = {
+        "frameon": False,
+        "fontsize": "small",
+        "handletextpad": 0.1,
+        "columnspacing": 0.8,
+        "borderaxespad": 0,
+    }
     down = ax.transAxes + ScaledTranslation(0, -BELOW / 72, ax.figure.dpi_scale_trans)  # points to inches
     names = [handle.get_label() for handle in handles]
-    where = {"loc": "upper right", "bbox_to_anchor": (1.0, 0.0), "bbox_transform": down}
+    where: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1.0, 0.0), "bbox_transform": down}
     made = Legend(ax, list(handles), names, ncols=len(names), **where, **look)
     ax.add_artist(made)
     made.set_clip_on(False)  # else layouts leave no room for it

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,7 +29,7 @@ def dynamics(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> list[Axes] | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """A fit on one page: trajectories, velocity, growth and total mass.
 
     Parameters
@@ -66,9 +68,9 @@ def dynamics(
     """
     given = ax
     fig, axes = _axes.panels(ax, 2, 2)
-    shared = {"frameon": frameon, "key": key, "show": False}
-    labels = {"palette": palette, "legend_loc": legend_loc}
-    colors = {"cmap": cmap, "na_color": na_color, **labels}
+    shared: dict[str, Any] = {"frameon": frameon, "key": key, "show": False}
+    labels: dict[str, Any] = {"palette": palette, "legend_loc": legend_loc}
+    colors: dict[str, Any] = {"cmap": cmap, "na_color": na_color, **labels}
     trajectories(adata, basis, color=color or "time", title="trajectories", ax=axes[0, 0], **colors, **shared)
     velocity(adata, basis, kind="stream", color=color or "time", title="velocity", ax=axes[0, 1], **colors, **shared)
     growth(adata, basis, title="growth", ax=axes[1, 0], **shared)

@@ -74,9 +74,9 @@ def fate(
     if kind not in get_args(Kind):
         msg = f"kind must be one of {list(get_args(Kind))}, got {kind!r}."
         raise ValueError(msg)
-    table = _anndata.read_fate(adata, key)
-    column = str(_anndata.read_result(adata, key)["fate"]["cluster_key"])
-    names, shares = [str(name) for name in table.columns], table.to_numpy(dtype=float)
+    shares = _anndata.read_fate(adata, key).to_numpy(dtype=float)
+    about = _anndata.read_result(adata, key)["fate"]
+    column, names = str(about["cluster_key"]), [str(name) for name in about["clusters"]]
     colors = _colors.of_categories(adata, column, names, palette)
     given = ax
     if kind == "bar":
@@ -101,7 +101,8 @@ def fate(
     for panel, name, share in zip(axes, names, shares.T, strict=True):
         order = np.argsort(share, kind="stable")
         drawn = panel.scatter(
-            *x[order].T,
+            x[order, 0],
+            x[order, 1],
             c=share[order],
             cmap=LinearSegmentedColormap.from_list(name, [na_color, colors[name]]),
             vmin=0,

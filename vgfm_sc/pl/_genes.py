@@ -32,7 +32,7 @@ def genes(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> list[Axes] | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """Genes along the trajectories: the mean over the mass at each time, and the middle half of it as a band.
 
     Parameters

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
@@ -84,7 +86,7 @@ def growth(
     else:
         fig, ax = _axes.start(ax)
         axes = [ax]
-    shared = {"s": area, "linewidths": 0, "rasterized": len(x) > _axes.RASTER_CELLS}
+    shared: dict[str, Any] = {"s": area, "linewidths": 0, "rasterized": len(x) > _axes.RASTER_CELLS}
     for panel, (rows, name) in zip(axes, groups, strict=True):
         if len(rows) < len(x):
             others = np.delete(x, rows, axis=0)

@@ -24,7 +24,7 @@ def holdout(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> Axes | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """Distance of each prediction to the cells of the time points left out; lower is better.
 
     Parameters

@@ -22,7 +22,7 @@ def loss(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> list[Axes] | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """Losses of the matching stage by step and, where it ran, of the fitting stage, beside the score that judges it.
 
     Parameters

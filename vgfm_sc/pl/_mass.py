@@ -25,7 +25,7 @@ def mass(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> Axes | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """Total mass over time: predicted as a line, observed as points at the snapshots; or both by type.
 
     The prediction is the mean mass that cells of the time point at the start have come to, times the observed mass

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -32,7 +34,7 @@ def snapshots(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> list[Axes] | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """Observed cells above, simulated below, at each time point; the area of a simulated cell is its mass.
 
     Titles give the Wasserstein distance W1 between the two once `vgfm_sc.tl.evaluate` has measured it, on all cells of
@@ -99,7 +101,7 @@ def snapshots(
     given = ax
     fig, axes = _axes.panels(ax, 2, len(shown), size=PANEL, sharex=True, sharey=True)
     unit = _axes.time_name(adata, key)
-    options = {"linewidths": 0, "rasterized": len(x) > _axes.RASTER_CELLS}
+    options: dict[str, Any] = {"linewidths": 0, "rasterized": len(x) > _axes.RASTER_CELLS}
     area = _axes.point_size(4 * len(x)) if size is None else size
     for column, k in enumerate(shown):
         above, below = axes[:, column]

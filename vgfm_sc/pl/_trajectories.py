@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -40,7 +42,7 @@ def trajectories(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> Axes | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """Simulated trajectories over the cells; the width of a line grows with the mass it carries.
 
     Parameters
@@ -101,7 +103,7 @@ def trajectories(
     fig, ax = _axes.start(given := ax)
     if cells:
         same = behind == column or (column == "time" and behind == _axes.time_name(adata, key))
-        look = {"cmap": cmap, "palette": palette, "na_color": na_color, "alpha": 0.35}
+        look: dict[str, Any] = {"cmap": cmap, "palette": palette, "na_color": na_color, "alpha": 0.35}
         place = None if same and groups is None else legend_loc
         _colors.cells(ax, adata, x, behind, key=key, legend_loc=place, bar=not same, **look)
     # one segment for each step of each trajectory, so that colour and width can change along it
@@ -139,9 +141,9 @@ def _groups(adata: AnnData, color: str, key: str) -> tuple[str, pd.Categorical]:
     if len(rows) != len(cells) or (rows < 0).any():
         msg = "The cells that trajectories start from are not in adata, or their names are not unique."
         raise ValueError(msg)
-    column = str(_anndata.read_result(adata, key)["fate"]["cluster_key"])
-    categories = [str(c) for c in fate.columns]
-    return column, pd.Categorical.from_codes(fate.to_numpy()[rows].argmax(axis=1), categories)
+    about = _anndata.read_result(adata, key)["fate"]
+    categories = [str(name) for name in about["clusters"]]
+    return str(about["cluster_key"]), pd.Categorical.from_codes(fate.to_numpy()[rows].argmax(axis=1), categories)
 
 
 def _ends(ax: Axes, positions: np.ndarray, mass: np.ndarray) -> None:
@@ -150,7 +152,8 @@ def _ends(ax: Axes, positions: np.ndarray, mass: np.ndarray) -> None:
     looks = {"start": (0, paper), "end": (-1, ink)}
     for name, (k, face) in looks.items():
         area = np.clip(MARKS_AREA / len(mass[k]), *MARK_AREA) * np.minimum(mass[k], WIDEST**2)
-        ax.scatter(*positions[k].T, s=area, c=[face], edgecolors=ink, linewidths=0.4, zorder=3 - k, label=name)
+        x, y = positions[k].T
+        ax.scatter(x, y, s=area, c=[face], edgecolors=ink, linewidths=0.4, zorder=3 - k, label=name)
     marks = [
         Line2D([], [], marker="o", linestyle="", markersize=4, mfc=face, mec=ink, mew=0.5, label=name)
         for name, (_, face) in looks.items()

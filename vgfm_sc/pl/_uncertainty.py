@@ -25,7 +25,7 @@ def uncertainty(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> list[Axes] | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """How far the models of an ensemble are apart at every cell, in growth and in velocity.
 
     Parameters

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from anndata import AnnData
@@ -33,7 +33,7 @@ def velocity(
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool | None = None,
-) -> Axes | Figure | None:
+) -> Axes | list[Axes] | Figure | None:
     """Velocity over the cells.
 
     Parameters
@@ -93,7 +93,13 @@ def velocity(
     grid = _grid.Grid(x, density)
 
     fig, ax = _axes.start(given := ax)
-    look = {"cmap": cmap, "palette": palette, "na_color": na_color, "legend_loc": legend_loc, "size": size}
+    look: dict[str, Any] = {
+        "cmap": cmap,
+        "palette": palette,
+        "na_color": na_color,
+        "legend_loc": legend_loc,
+        "size": size,
+    }
     _colors.cells(ax, adata, x, color, key=key, layer=layer, alpha=0.4, **look)
     if kind == "stream":
         _stream(ax, grid, v, density)
@@ -115,7 +121,7 @@ def _arrows(ax: Axes, grid: _grid.Grid, at: np.ndarray, along: np.ndarray) -> fl
     if not lengths.any():
         return 0.0
     duration = _round_down(_grid.ARROW / float(np.quantile(lengths[lengths > 0], 0.95)))
-    shape = {"width": 0.003, "headwidth": 4, "headlength": 4.5, "headaxislength": 4, "minlength": 0.5}
+    shape: dict[str, Any] = {"width": 0.003, "headwidth": 4, "headlength": 4.5, "headaxislength": 4, "minlength": 0.5}
     ends = along * duration
     ax.quiver(*at.T, *ends.T, angles="xy", scale_units="xy", scale=1, color=_colors.ink(), zorder=3, **shape)
     return duration
@@ -133,15 +139,16 @@ def _stream(ax: Axes, grid: _grid.Grid, v: np.ndarray, density: float) -> None:
     if not (speed[covered] > 0).any():
         return
     fast = np.quantile(speed[covered], 0.95)
-    wide = 0.4 + 1.4 * np.minimum(speed / fast, 1) if fast > 0 else 1.0
+    wide = 0.4 + 1.4 * (np.minimum(speed / fast, 1) if fast > 0 else np.zeros_like(speed))
     u = np.where(covered[..., None], u, np.nan)
     ax.streamplot(
-        *grid.axes,
+        grid.axes[0],
+        grid.axes[1],
         u[..., 0].T,
         u[..., 1].T,
         density=1.3 * density,
         color=_colors.ink(),
-        linewidth=wide.T if np.ndim(wide) else wide,
+        linewidth=wide.T,
         arrowsize=0.9,
         zorder=3,
     )

@@ -8,6 +8,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, get
 from vgfm_sc.core.project import carry
+from vgfm_sc.tl import _arguments
 
 
 def annotate(
@@ -56,6 +57,7 @@ def annotate(
     >>> vgfm_sc.tl.annotate(adata, ["cell_type", "gene7"])
     """
     result, snapshots = _anndata.read_fitted(adata, key)
+    _arguments.check_numbers({"seed": seed})
     trajectories = dict(_anndata.read_trajectories(adata, key))
     names = [keys] if isinstance(keys, str) else list(keys)
     columns = {name: _anndata.read_column(adata, name, layer) for name in names}

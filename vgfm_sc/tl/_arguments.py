@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 
 from vgfm_sc import methods
+from vgfm_sc.core.scaling import Scaling
 
 MAY_BE_ZERO = ("fit_steps", "mass_weight", "seed", "validation")
 REAL = ("match_lr", "fit_lr", "mass_weight", "validation")
 MAY_BE_NONE = ("patience",)
 AT_LEAST = {"fit_cells": 2}
 """Samples are cut in halves."""
+
+SMALLEST = 1e-35
+"""Size of results below which, or above whose inverse, they come close to the range of float32, 1e-38 to 3e38."""
 
 MOST_HELD_OUT = 0.5
 """Share of the cells beyond which there is more to judge on than to learn from."""
@@ -38,6 +42,20 @@ def check_takes_prior(method: methods.Method) -> None:
             "a large rho follows the prior closely: method=vgfm_sc.methods.vgfm(rho=100)."
         )
         raise ValueError(msg)
+
+
+def check_units(scaling: Scaling) -> None:
+    """Refuse units in which single precision does not hold the results."""
+    with np.errstate(all="ignore"):
+        rate = 1 / np.float64(scaling.time_unit)
+        sizes = {"Velocities": scaling.length * rate, "Growth rates": rate}
+    for name, size in sizes.items():
+        if not SMALLEST < size < 1 / SMALLEST:
+            msg = (
+                f"{name} would be of size {size:.0e}, which single precision does not hold. Choose other units for the "
+                "times or the representation."
+            )
+            raise ValueError(msg)
 
 
 def check_numbers(numbers: Mapping[str, Any]) -> None:

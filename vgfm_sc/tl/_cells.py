@@ -32,6 +32,15 @@ def number(time: Any, name: str) -> float:
     return float(time)
 
 
+def numbers(times: Any, name: str) -> np.ndarray:
+    """Times as float64."""
+    try:
+        return np.asarray(times, dtype=float)
+    except (TypeError, ValueError) as error:
+        msg = f"{name} must be times, as numbers; got {times!r}."
+        raise TypeError(msg) from error
+
+
 def positions(snapshots: _anndata.Snapshots, cells: Any, name: str, otherwise: str) -> tuple[np.ndarray, float]:
     """Cells of one time, given as a boolean mask or as positions, and that time.
 
@@ -45,7 +54,7 @@ def positions(snapshots: _anndata.Snapshots, cells: Any, name: str, otherwise: s
         raise ValueError(msg)
     found = np.unique(snapshots.time[index])
     if len(found) > 1:
-        msg = f"The cells of {name} are from several time points {found.tolist()}; choose cells of one."
+        msg = f"{name} names cells of several time points {found.tolist()}; choose cells of one."
         raise ValueError(msg)
     return index, float(found[0])
 
@@ -54,7 +63,7 @@ def drawn(cells: np.ndarray, n_cells: int | None, rng: np.random.Generator) -> n
     """``n_cells`` of ``cells``, or all if there are no more or none are asked for, in their order."""
     if n_cells is None:
         return cells
-    if not isinstance(n_cells, int | np.integer) or n_cells < 1:
+    if isinstance(n_cells, bool) or not isinstance(n_cells, int | np.integer) or n_cells < 1:
         msg = f"n_cells must be a whole number of at least 1, got {n_cells!r}."
         raise ValueError(msg)
     return np.sort(rng.choice(cells, min(n_cells, len(cells)), replace=False))

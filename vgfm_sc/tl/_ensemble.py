@@ -80,21 +80,22 @@ def model(k: int, recipe: Recipe, *parts: Any) -> Fitted:
         known = [np.asarray(times), totals, masses, *seen, *(expected or ()), *(unseen or ())]
         name = fingerprint(known, {**_settings(recipe), "seed": seed, "parts": (expected is None, unseen is None)})
         checkpoint = Checkpoint(Path(recipe.checkpoint), name)
-    trained = training.train(
-        seen,
-        times,
-        (totals / totals[0]).tolist(),
-        unseen,
-        recipe.method,
-        masses=(masses / masses[0]).tolist(),
-        prior=expected,
-        **recipe.numbers,
-        device=devices.choose(recipe.device),
-        seed=seed,
-        bar=lambda name, total: tqdm(total=total, desc=name, disable=not recipe.progress),
-        checkpoint=checkpoint,
-    )
-    velocity, growth = _results.fields(trained, scaling, snapshots)
+    with devices.telling_what_to_lower():
+        trained = training.train(
+            seen,
+            times,
+            (totals / totals[0]).tolist(),
+            unseen,
+            recipe.method,
+            masses=(masses / masses[0]).tolist(),
+            prior=expected,
+            **recipe.numbers,
+            device=devices.choose(recipe.device),
+            seed=seed,
+            bar=lambda name, total: tqdm(total=total, desc=name, disable=not recipe.progress),
+            checkpoint=checkpoint,
+        )
+        velocity, growth = _results.fields(trained, scaling, snapshots)
     return Fitted(
         velocity,
         growth,

@@ -6,6 +6,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, get
 from vgfm_sc.core.metrics import relative_mass_error, wasserstein1
+from vgfm_sc.tl import _arguments
 from vgfm_sc.tl._simulate import check_tol
 
 
@@ -51,6 +52,7 @@ def evaluate(
         Total mass: that of the first time point carried on by growth, and the one observed. In cells; where the fit was
         given totals with ``mass``, these are observed, whatever the number of cells.
     """
+    _arguments.check_numbers({"max_cells": max_cells, "seed": seed})
     if max_cells < 2:
         msg = f"max_cells must be at least 2, got {max_cells}."
         raise ValueError(msg)

@@ -88,7 +88,8 @@ def fit(
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
-        Of everything random. The same seed on the same device gives the same result.
+        Of everything random. The same seed gives the same result on the same device with the same number of threads,
+        and up to rounding elsewhere.
     progress
         Show progress bars.
     key_added
@@ -144,6 +145,8 @@ def fit(
         see `vgfm_sc.get.couplings`.
     ``adata.uns["vgfm"]`` : :class:`dict`
         Parameters, time points, scaling, history, convergence of each coupling, network weights, package version.
+        Where the fitting stage ended because its loss left the finite numbers, ``history["fitting"]["loss"]`` ends in
+        it. A coupling that did not converge says so in ``couplings["converged"]``.
 
     Raises
     ------
@@ -194,6 +197,7 @@ def fit(
         adata = adata.to_memory() if isinstance(adata, AnnData) and adata.isbacked else adata.copy()
 
     scaling = Scaling.of(snapshots.x, snapshots.time_points)
+    _arguments.check_units(scaling)
     alone, folder = jobs.one_by_one(n_models), None if checkpoint is None else os.fspath(checkpoint)
     recipe = _ensemble.Recipe(rows, out, prior, scaling, chosen, numbers, str(place), seed, progress and alone, folder)
     models = []

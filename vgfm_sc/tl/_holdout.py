@@ -13,7 +13,7 @@ from vgfm_sc import _anndata, get, methods
 from vgfm_sc.core import device as devices
 from vgfm_sc.core import jobs
 from vgfm_sc.core.metrics import displacement_interpolation, wasserstein1
-from vgfm_sc.tl import _arguments
+from vgfm_sc.tl import _arguments, _cells
 from vgfm_sc.tl._fit import fit
 from vgfm_sc.tl._simulate import check_tol
 
@@ -170,7 +170,7 @@ def _between_others(points: np.ndarray, times: Sequence[float] | float | None) -
         raise ValueError(msg)
     if times is None:
         return np.arange(1, len(points) - 1)
-    wanted = np.atleast_1d(np.asarray(times, dtype=float))
+    wanted = np.atleast_1d(_cells.numbers(times, "times"))
     nearest = np.abs(points[None] - wanted[:, None]).argmin(axis=1)
     # times read from float32 columns are not quite the numbers people type
     wrong = (np.abs(points[nearest] - wanted) > 1e-6 * np.ptp(points)) | ~np.isin(

@@ -9,7 +9,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, get
 from vgfm_sc.core.project import carry
-from vgfm_sc.tl import _cells
+from vgfm_sc.tl import _arguments, _cells
 from vgfm_sc.tl._simulate import check_tol
 
 
@@ -86,6 +86,7 @@ def interpolate(
     """
     result, snapshots = _anndata.read_fitted(adata, key)
     check_tol(tol)
+    _arguments.check_numbers({"seed": seed})
     k, time = _before(snapshots, time)
     start = float(snapshots.time_points[k])
     cells = _cells.drawn(snapshots.rows[k], n_cells, np.random.default_rng(seed))

@@ -5,6 +5,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, get
 from vgfm_sc.core import project as projections
+from vgfm_sc.tl import _arguments
 
 
 def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int = 0) -> None:
@@ -40,6 +41,7 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
         something else.
     """
     result, snapshots = _anndata.read_fitted(adata, key)
+    _arguments.check_numbers({"seed": seed})
     if _anndata.basis_name(basis) == _anndata.fitted_basis(adata, key):
         msg = f"Basis {basis!r} is the representation of the fit: velocities and trajectories are there already."
         raise ValueError(msg)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,17 @@ from vgfm_sc.core import derivatives, ranking
 from vgfm_sc.core.flow import CHUNK_CELLS
 from vgfm_sc.tl import _genes
 
+By = Literal["growth", "velocity", "fate"]
+
 LEAST_CELLS = 3
-"""Fewer leave a correlation no degree of freedom."""
+"""At one time; fewer leave a correlation no degree of freedom."""
 
 
 def rank_genes(
     adata: AnnData,
-    by: Literal["growth", "velocity", "fate"] = "growth",
+    by: By = "growth",
     *,
+    within_time: bool = True,
     layer: str | None = None,
     cells: Sequence[int] | Sequence[bool] | np.ndarray | None = None,
     key: str = "vgfm",
@@ -28,15 +31,18 @@ def rank_genes(
     """Rank genes by how they go with growth or fate, or by how fast they change.
 
     By growth and by fate, genes are ranked by Pearson's correlation of their expression with the growth rate, or with
-    the probability of each fate, over cells. Any representation will do. By velocity they are ranked by their mean
-    velocity over cells in units of their standard deviation: those at the head rise fastest, those at the end fall
-    fastest. That takes a fit that leads back to genes, as `vgfm_sc.tl.gene_velocity` does.
+    the probability of each fate, over the cells of each time point. Any representation will do. By velocity they are
+    ranked by their mean velocity over cells in units of their standard deviation: those at the head rise fastest,
+    those at the end fall fastest. That takes a fit that leads back to genes, as `vgfm_sc.tl.gene_velocity` does.
+
+    Differences between time points are left out, unless ``within_time=False``: there are few of them, so thousands of
+    genes change along with whatever else changes, and the level of growth at a time is no better than the counts of
+    cells.
 
     Growth, fate and velocity are themselves functions of expression, learned from these cells, and many cells are not
     many replicates: p-values are small for most genes and say nothing about another experiment. They order genes, and
-    sift out those that follow nothing. A gene that merely changes along with the course of time or with cell type
-    correlates with whatever differs between times and types; `cells` restricts the question, say to one time point or
-    one type.
+    sift out those that follow nothing. A gene of a cell type that grows goes with growth whether or not it has to do
+    with it; ``cells`` restricts the question, say to one type.
 
     Parameters
     ----------
@@ -44,6 +50,8 @@ def rank_genes(
         Annotated data after `vgfm_sc.tl.fit`; for ``by="fate"`` after `vgfm_sc.tl.fate`.
     by
         ``"growth"``, ``"velocity"`` or ``"fate"``.
+    within_time
+        Correlate within time points; `False` correlates over all cells at once.
     layer
         Expression, by growth and fate: a layer of normalised, log-transformed values; `None` is ``X``. Velocity is in
         units of the matrix that the PCA or the fit was computed on.
@@ -64,15 +72,17 @@ def rank_genes(
         ``group``
             By fate: the fate.
         ``scores``
-            Correlation, 0 for genes that are constant over the cells; by velocity standard deviations per unit of time.
+            Correlation, 0 for genes that do not vary; by velocity standard deviations per unit of time.
         ``t``
-            By velocity: mean velocity over its standard error.
+            Of the correlation; by velocity the mean over its standard error.
         ``pvals``, ``pvals_adj``
             Two-sided, from the t distribution; adjusted by Benjamini and Hochberg (of each fate for itself).
         ``sensitivity``, ``sensitivity_abs``
             By growth: how much the growth rate rises when the gene alone rises by one standard deviation, by the
-            derivative of the growth network; mean over cells, and mean of its size. NaN for genes that were not part
-            of the PCA. Only for fits that lead back to genes; elsewhere the columns are left out.
+            derivative of the growth network; mean over cells, and mean of its size. Cells fill few of the directions
+            that expression has, and a derivative across them is not held by data: look whether it is the same with
+            other seeds. NaN for genes that were not part of the PCA. Only for fits that lead back to genes;
+            elsewhere the columns are left out.
 
     Raises
     ------
@@ -96,16 +106,16 @@ def rank_genes(
     >>> vgfm_sc.tl.rank_genes(adata)
     >>> vgfm_sc.get.genes(adata, n_genes=10)
     """
-    result, snapshots = _anndata.read_fitted(adata, key)
-    if by not in ("growth", "velocity", "fate"):
-        msg = f"by must be 'growth', 'velocity' or 'fate', got {by!r}."
+    if by not in get_args(By):
+        msg = f"by must be one of {list(get_args(By))}, got {by!r}."
         raise ValueError(msg)
+    result, snapshots = _anndata.read_fitted(adata, key)
     rows = _genes.chosen(snapshots, cells, LEAST_CELLS)
     if by == "velocity":
         table = _by_velocity(adata, layer, rows, key)
     else:
-        groups, values = _quantities(adata, by, key)
-        table = _by_correlation(adata, layer, rows, groups, values, key)
+        time = snapshots.time if within_time else np.zeros(adata.n_obs)
+        table = _by_correlation(adata, by, time, layer, rows, key)
         if by == "growth":
             table = table.drop(columns="group").assign(**_sensitivities(adata, snapshots, rows, key))
     order = ["group", "scores"] if by == "fate" else ["scores"]
@@ -113,34 +123,36 @@ def rank_genes(
     _anndata.write_derived(adata, key, {}, genes={**result.get("genes", {}), by: table})
 
 
-def _quantities(adata: AnnData, by: str, key: str) -> tuple[list[str], np.ndarray]:
-    """Names of what genes may go with, and its values, shape ``(n_obs, k)``."""
-    if by == "growth":
-        return [by], _anndata.read_growth(adata, key)[:, None]
-    fate = _anndata.read_fate(adata, key)
-    return [str(name) for name in fate.columns], fate.to_numpy(dtype=float)
-
-
 def _by_correlation(
-    adata: AnnData, layer: str | None, rows: np.ndarray, groups: list[str], values: np.ndarray, key: str
+    adata: AnnData, by: str, time: np.ndarray, layer: str | None, rows: np.ndarray, key: str
 ) -> pd.DataFrame:
-    """For each group the genes in the order of ``var``."""
+    """For each fate, or for growth, the genes in the order of ``var``."""
     _anndata.check_layer(adata, layer)
-    known = rows[np.isfinite(values[rows]).all(axis=1)]
-    columns = ranking.standardised(values[known])
-    if len(known) < LEAST_CELLS or not columns.any():
-        msg = f"No gene can go with {groups} under {key!r}: it is the same in all of these {len(known)} cells."
+    if by == "growth":
+        names, values = [by], _anndata.read_growth(adata, key)[rows, None]
+    else:
+        fate = _anndata.read_fate(adata, key)
+        names, values = [str(name) for name in fate.columns], fate.to_numpy(dtype=float)[rows]
+    known = np.isfinite(values).all(axis=1)
+    rows, values = rows[known], values[known]
+    times, groups = np.unique(time[rows], return_inverse=True)
+    columns = ranking.standardised(values, groups) if len(rows) else values
+    if len(rows) - len(times) < LEAST_CELLS - 1 or not columns.any():
+        msg = (
+            f"Nothing to rank genes by: {by} under {key!r} does not vary over the {len(rows)} cells that have it, "
+            f"of {len(times)} time points. Choose other cells."
+        )
         raise ValueError(msg)
-    moments = _anndata.read_moments(adata, layer, known, columns)
+    moments = _anndata.read_moments(adata, layer, rows, columns, groups)
     hollow = int((~np.isfinite(moments.mean)).sum())
     if hollow:
         msg = f"{'adata.X' if layer is None else f'layers[{layer!r}]'} holds NaN or infinity in {hollow} genes."
         raise ValueError(msg)
-    found = ranking.correlations(moments.cross, moments.sd, len(known))
+    found = ranking.correlations(moments.cross, moments.sd, len(rows), len(times))
     return pd.DataFrame(
         {
-            "names": np.tile(adata.var_names.to_numpy(dtype=object), len(groups)),
-            "group": pd.Categorical(np.repeat(groups, adata.n_vars), categories=groups),
+            "names": np.tile(adata.var_names.to_numpy(dtype=object), len(names)),
+            "group": pd.Categorical(np.repeat(names, adata.n_vars), categories=names),
             **{name: values.T.ravel() for name, values in found._asdict().items()},
         }
     )
@@ -151,9 +163,9 @@ def _by_velocity(adata: AnnData, layer: str | None, rows: np.ndarray, key: str) 
         msg = f"layer={layer!r} has no use by velocity, which is in units of what the PCA or the fit was computed on."
         raise ValueError(msg)
     loadings = _anndata.read_loadings(adata, key)
-    found, t = ranking.mean_velocities(_anndata.read_velocity(adata, key)[rows], loadings.matrix, loadings.sd)
+    found = ranking.mean_velocities(_anndata.read_velocity(adata, key)[rows], loadings.matrix, loadings.sd)
     names = adata.var_names.to_numpy(dtype=object)[loadings.genes]
-    return pd.DataFrame({"names": names, "scores": found.scores, "t": t, **found._asdict()})
+    return pd.DataFrame({"names": names, **found._asdict()})
 
 
 def _sensitivities(adata: AnnData, snapshots: _anndata.Snapshots, rows: np.ndarray, key: str) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, get
 from vgfm_sc.core import branching as populations
-from vgfm_sc.tl import _cells
+from vgfm_sc.tl import _arguments, _cells
 
 if TYPE_CHECKING:
     from vgfm_sc.core.model import Model
@@ -110,6 +110,7 @@ def simulate(
     cells, first = _starting_cells(snapshots, start)
     grid = _grid(snapshots.time_points, first, times)
     check_tol(tol)
+    _arguments.check_numbers({"seed": seed})
     by_chance = bool(noise or branching)
     _check_chance(noise, step, backward=by_chance and grid[-1] < first)
     share = len(np.unique(cells)) / int((snapshots.time == first).sum())
@@ -156,7 +157,7 @@ def _grid(points: np.ndarray, first: float, times: Sequence[float] | None) -> np
         later = np.concatenate([[first], points[points > first]])
         parts = [np.linspace(a, b, POINTS_PER_INTERVAL + 1)[1:] for a, b in zip(later[:-1], later[1:], strict=True)]
         return np.concatenate([[first], *parts])
-    grid = np.asarray(times, dtype=float).ravel()
+    grid = _cells.numbers(times, "times").ravel()
     if len(grid) and grid[0] != first:
         grid = np.concatenate([[first], grid])
     steps = np.diff(grid)
@@ -184,6 +185,9 @@ def _check_chance(noise: float, step: float, *, backward: bool) -> None:
 
 def check_tol(tol: float) -> None:
     """Refuse a tolerance that no step could meet, or any."""
-    if not tol > 0:
-        msg = f"tol must be positive, got {tol!r}."
+    if isinstance(tol, bool) or not isinstance(tol, int | float | np.number):
+        msg = f"tol must be a number, got {tol!r}."
+        raise TypeError(msg)
+    if not 0 < tol < np.inf:
+        msg = f"tol must be positive and finite, got {tol!r}."
         raise ValueError(msg)
