@@ -7,6 +7,7 @@ step       a matching step beside the bare forward-backward-optimiser step of th
            a fitting step by number of cells
 accuracy   seconds from calling `fit` until the published W1 and RME are reached, and until the defaults are done
 simulate   following cells beside the bare evaluations of the networks that it makes
+project    velocities onto an embedding
 import     `import vgfm_sc` beyond `import anndata`
 
 Medians of alternating runs.
@@ -163,6 +164,22 @@ def simulate() -> None:
         print(f"simulate {n:6d} cells to 81 times   {a:7.3f} s   {len(made)} bare evaluations {b:7.3f} s   {a / b:.2f}")
 
 
+def project() -> None:
+    """A row for each number of cells: velocities onto a curved embedding of 30 dimensions."""
+    small = vgfm_sc.datasets.branching(n_cells=200, n_dims=30)
+    vgfm_sc.tl.fit(small, "time", use_rep="X_state", match_steps=50, fit_steps=0, progress=False)
+    del small.obsp["vgfm_coupling"]  # cells are drawn again, pairs of them would be too
+    rng = np.random.default_rng(0)
+    for n in (25_000, 50_000, 100_000):
+        rows = rng.integers(small.n_obs, size=n)
+        adata = small[rows].copy()
+        adata.obsm["X_state"] = small.obsm["X_state"][rows] + 0.05 * rng.standard_normal((n, 30))
+        adata.obsm["X_umap"] = np.tanh(adata.obsm["X_state"][:, :2])
+        began = time.perf_counter()
+        vgfm_sc.tl.project(adata)
+        print(f"project {n:6d} cells   {time.perf_counter() - began:6.1f} s", flush=True)
+
+
 def import_() -> None:
     """Seconds of fresh interpreters."""
 
@@ -175,7 +192,7 @@ def import_() -> None:
 
 def main() -> None:
     """Print what is asked for."""
-    parts = {"step": step, "accuracy": accuracy, "simulate": simulate, "import": import_}
+    parts = {"step": step, "accuracy": accuracy, "simulate": simulate, "project": project, "import": import_}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=list(parts), metavar="PART")
     args = parser.parse_args()
