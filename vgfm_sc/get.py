@@ -40,8 +40,8 @@ def model(adata: AnnData, key: str = "vgfm") -> Model:
     result = _anndata.read_result(adata, key)
     stored = result["scaling"]
     length, middle, unit = (float(stored[name]) for name in ("length", "time_middle", "time_unit"))
-    axes = np.asarray(stored["axes"], dtype=float) if "axes" in stored else None
-    scaling = Scaling(np.asarray(stored["centre"], dtype=float), length, middle, unit, axes)
+    axes, ticks = (np.asarray(stored[name], dtype=float) if name in stored else None for name in ("axes", "ticks"))
+    scaling = Scaling(np.asarray(stored["centre"], dtype=float), length, middle, unit, axes, ticks)
     width, depth = (int(result["params"][name]) for name in ("width", "depth"))
     networks = state.networks(result["weights"], scaling.n_axes, width, depth, len(result["time_points"]))
     return Model(networks, scaling)

@@ -50,6 +50,13 @@ class Method:
     name: str = "custom"
     settings: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("coupling", "path"):
+            if not callable(getattr(self, name)):
+                msg = f"{name} must be a function, got {getattr(self, name)!r}."
+                raise TypeError(msg)
+        _check_numbers(noise=self.noise)
+
 
 def vgfm(
     *,

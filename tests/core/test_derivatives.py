@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from vgfm_sc.core import derivatives, nets
+from vgfm_sc.core import clock, derivatives, nets
 from vgfm_sc.core.model import Model
 from vgfm_sc.core.scaling import Scaling
 
 D = 5
 
 
-@pytest.fixture(params=["all axes", "two of five"])
+@pytest.fixture(params=["all axes", "two of five", "uneven times"])
 def model(request) -> Model:
     rng = np.random.default_rng(0)
-    axes = None if request.param == "all axes" else np.linalg.qr(rng.standard_normal((D, 2)))[0].T
-    scaling = Scaling(rng.standard_normal(D), 3.0, 1.5, 0.5, axes)
+    axes = np.linalg.qr(rng.standard_normal((D, 2)))[0].T if request.param == "two of five" else None
+    ticks = clock.ticks(np.array([0.0, 0.02, 0.5, 3.0])) if request.param == "uneven times" else None
+    scaling = Scaling(rng.standard_normal(D), 3.0, 1.5, 0.5, axes, ticks)
     networks = nets.seeded(scaling.n_axes, 16, 3, 4, seed=0)
     networks.rates += torch.arange(4)  # depends on time alone, so no derivative may see it
     return Model(networks, scaling)
@@ -56,10 +57,11 @@ def test_a_linear_field_is_found_exactly(model, cells):
     model.networks.velocity = torch.nn.Linear(q + 1, q)
     model.networks.growth = torch.nn.Linear(q + 1, 1)
     matrix, slope = (part.weight.detach().double().numpy()[:, :q] for part in model.networks.children())
-    np.testing.assert_allclose(derivatives.velocity_jacobian(model, *cells), matrix / 0.5, rtol=1e-6)
-    wanted = (slope if scaling.axes is None else slope @ scaling.axes) / (3.0 * 0.5)
+    unit = scaling.time_unit_at(cells[0])
+    np.testing.assert_allclose(derivatives.velocity_jacobian(model, *cells), matrix * (1 / unit).mean(), rtol=1e-6)
+    wanted = (slope if scaling.axes is None else slope @ scaling.axes) / (3.0 * unit[:, None])
     (found,) = derivatives.growth_gradients(model, *cells, 100)
-    np.testing.assert_allclose(found, np.repeat(wanted, 40, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_gradients_switched_off_around_the_call_do_not_matter(model, cells):

@@ -2,7 +2,7 @@
 
 from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
-from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key
+from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, names
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
 from vgfm_sc._anndata.masses import read_prior
 from vgfm_sc._anndata.representation import Representation, read_representation
@@ -43,6 +43,7 @@ __all__ = [
     "check_layer",
     "fitted_basis",
     "gene_positions",
+    "names",
     "read_categories",
     "read_column",
     "read_coordinates",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vgfm_sc._anndata.expression import check_layer
+from vgfm_sc._anndata.keys import check_name
 
 
 def read_column(adata: ad.AnnData, name: str, layer: str | None = None) -> pd.Categorical | np.ndarray:
@@ -40,6 +41,7 @@ def read_genes(adata: ad.AnnData, names: list[str], layer: str | None = None) ->
 
 def read_categories(adata: ad.AnnData, name: str) -> pd.Categorical:
     """``obs[name]`` as categories."""
+    check_name(name, "A column of labels")
     if name not in adata.obs:
         msg = f"Column {name!r} not found in adata.obs. Available: {list(adata.obs.columns)}."
         raise KeyError(msg)

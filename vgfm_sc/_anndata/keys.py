@@ -48,6 +48,21 @@ class Keys(NamedTuple):
         return single if n_models == 1 else [*single, ("obs", self.growth_sd), ("obs", self.velocity_sd)]
 
 
+def check_name(name: Any, argument: str) -> None:
+    """Refuse what cannot be a name."""
+    if not isinstance(name, str):
+        msg = f"{argument} must be a name, got {name!r}."
+        raise TypeError(msg)
+
+
+def names(given: Any, argument: str) -> list[str]:
+    """One name, or several, as a list."""
+    listed = [given] if isinstance(given, str) or not hasattr(given, "__iter__") else list(given)
+    for name in listed:
+        check_name(name, argument)
+    return listed
+
+
 def basis_key(adata: ad.AnnData, basis: str) -> str:
     """Key of ``obsm`` that is meant by ``basis``, which may leave out the ``X_``."""
     for name in (f"X_{basis}", basis):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import anndata as ad
@@ -66,11 +67,10 @@ def _of_mapping(mass: Mapping[Any, float], time_points: np.ndarray, time_map: Ma
             others.append(label)
             continue
         named[k] = True
-        try:
-            totals[k] = float(total)
-        except (TypeError, ValueError) as error:
+        if isinstance(total, bool) or not isinstance(total, Real):
             msg = f"mass must give a number for each time point, got {total!r} for {label!r}."
-            raise TypeError(msg) from error
+            raise TypeError(msg)
+        totals[k] = total
     if others or not named.all():
         msg = (
             f"mass needs one total for each of the time points {time_points.tolist()}. Without a total: "

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import anndata as ad
 import numpy as np
 
+from vgfm_sc._anndata.keys import check_name
 from vgfm_sc._anndata.masses import COUNTS, SAME_TIME, read_given
 from vgfm_sc._anndata.modalities import owners
 from vgfm_sc._anndata.representation import Representation
@@ -68,6 +69,7 @@ def read_totals(snapshots: Snapshots) -> np.ndarray:
 
 def read_time(adata: ad.AnnData, time_key: str, time_map: Mapping[Any, float] | None = None) -> np.ndarray:
     """``obs[time_key]`` as float64, shape ``(n_obs,)``; the user's column is not changed."""
+    check_name(time_key, "time_key")
     if time_key not in adata.obs:
         msg = (
             f"Time key {time_key!r} not found in adata.obs. Available: {list(adata.obs.columns)}."

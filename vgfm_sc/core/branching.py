@@ -33,6 +33,9 @@ MOST_NUMBERS = 2**29
 ROUNDING = 1e-9
 """Of a step: a time that lies this little beyond the last step is not worth one of its own."""
 
+CLOCK_READINGS = 64
+"""Where the clock is read between two times for the fastest it goes."""
+
 
 class Paths(NamedTuple):
     """One column for each cell that ever lived, the starting cells first and then in order of birth.
@@ -90,20 +93,20 @@ def follow(
     """Follow cells at ``x``, shape ``(n, d)``, each of mass 1, from ``times[0]`` through the others, increasing.
 
     ``noise`` is the standard deviation of the Brownian motion per axis trained on and per square root of unit time, in
-    the units of ``x``; ``step`` the longest step as a share of the mean interval between the time points of the fit.
+    the units of ``x``; ``step`` the longest step in unitless time, in which a mean interval is 1.
     """
     scaling, networks = model.scaling, model.networks
     device = next(networks.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     start = torch.as_tensor(scaling.to_unitless(x), dtype=torch.float32, device=device)
-    spread = noise * math.sqrt(scaling.time_unit) / scaling.length
-    stops = [float(scaling.to_unitless_time(t)) for t in times]
     cells = _Population(start)
     kept = [(cells.x, cells.mass(branching))]
-    for k, (before, after) in enumerate(zip(stops[:-1], stops[1:], strict=True), start=1):
-        n_steps = max(1, math.ceil((after - before) / step - ROUNDING))
-        grid = np.linspace(before, after, n_steps + 1).tolist()
+    for k, (before, after) in enumerate(zip(times[:-1], times[1:], strict=True), start=1):
+        fastest = scaling.time_unit_at(np.linspace(before, after, CLOCK_READINGS)).min()
+        n_steps = max(1, math.ceil((after - before) / fastest / step - ROUNDING))
+        grid = scaling.to_unitless_time(np.linspace(before, after, n_steps + 1)).tolist()
         common = networks.common_growth(grid).diff()
+        spread = noise * math.sqrt((after - before) / n_steps) / scaling.length
         for t, t_next, growth in zip(grid[:-1], grid[1:], common.tolist(), strict=True):
             here = cells.x[cells.living.to(device)]
             there, log_growth = _heun(networks, t, t_next - t, here, spread, generator)
@@ -111,7 +114,7 @@ def follow(
             log_growth = log_growth.cpu().double() + growth
             if branching:
                 cells.divide(log_growth, generator)
-                _check_size(len(cells.parent), len(stops), x.shape[1], times[k])
+                _check_size(len(cells.parent), len(times), x.shape[1], times[k])
             else:
                 cells.log_m += log_growth
         kept.append((cells.x, cells.mass(branching)))
@@ -121,10 +124,13 @@ def follow(
 def _heun(
     networks: Networks, t: float, h: float, x: Tensor, spread: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Positions, shape ``(n, d)``, and growth in log mass without the common rate, ``(n,)``, after a step ``h``."""
+    """Positions, shape ``(n, d)``, and growth in log mass without the common rate, ``(n,)``, after a step ``h``.
+
+    ``spread``: standard deviation of its noise.
+    """
     shift: Tensor | float = 0.0
     if spread:
-        shift = spread * math.sqrt(h) * torch.randn(x.shape, generator=generator).to(x.device)
+        shift = spread * torch.randn(x.shape, generator=generator).to(x.device)
     v0, g0 = _field(networks, t, x)
     v1, g1 = _field(networks, t + h, x + h * v0 + shift)
     return x + h / 2 * (v0 + v1) + shift, h / 2 * (g0 + g1)

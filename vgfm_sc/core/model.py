@@ -57,8 +57,8 @@ class Model:
         inputs = self._tensor(self.scaling.to_unitless_time(t)), self._tensor(self.scaling.to_unitless(x))
         parts = [self.networks(*chunk) for chunk in zip(*(i.split(CHUNK_CELLS) for i in inputs), strict=True)]
         v, g = (torch.cat(p).cpu().double().numpy() for p in zip(*parts, strict=True))
-        unit = self.scaling.time_unit
-        return self.scaling.displacement(v) / unit, g / unit
+        unit = self.scaling.time_unit_at(t)
+        return self.scaling.displacement(v) / unit[:, None], g / unit
 
     def simulate(
         self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float

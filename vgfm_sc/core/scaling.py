@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh
 
+from vgfm_sc.core import clock
+
 MANY_AXES = 100
 """Above so many axes, only those that stand out of the noise are trained on: representations made to be used whole,
 as principal components are, have fewer; gene space has more."""
@@ -23,7 +25,8 @@ class Scaling(NamedTuple):
 
     ``centre``: mean of all cells, shape ``(d,)``. ``length``: root mean variance per trained axis. ``time_middle``:
     middle of the time course. ``time_unit``: mean interval between time points. ``axes``: orthonormal, shape
-    ``(q, d)``, those trained on; `None` for all.
+    ``(q, d)``, those trained on; `None` for all. ``ticks``: time points and their ticks, shape ``(2, k)``, where the
+    clock is not time (see `vgfm_sc.core.clock`); else `None`.
     """
 
     centre: np.ndarray
@@ -31,6 +34,7 @@ class Scaling(NamedTuple):
     time_middle: float
     time_unit: float
     axes: np.ndarray | None = None
+    ticks: np.ndarray | None = None
 
     @classmethod
     def of(cls, x: np.ndarray, time_points: np.ndarray) -> Scaling:
@@ -43,7 +47,8 @@ class Scaling(NamedTuple):
         else:
             axes, variance = None, (x / largest).var(axis=0)
         length = largest * float(np.sqrt(variance.mean()))
-        return cls(centre, length, (first + last) / 2, (last - first) / (len(time_points) - 1), axes)
+        unit = (last - first) / (len(time_points) - 1)
+        return cls(centre, length, (first + last) / 2, unit, axes, clock.ticks(np.asarray(time_points, dtype=float)))
 
     @property
     def n_axes(self) -> int:
@@ -57,7 +62,11 @@ class Scaling(NamedTuple):
 
     def to_unitless_time(self, t):
         """Times to unitless ones: 0 in the middle, 1 for a mean interval."""
-        return (t - self.time_middle) / self.time_unit
+        return (t - self.time_middle) / self.time_unit if self.ticks is None else clock.read(self.ticks, t)
+
+    def time_unit_at(self, t: np.ndarray) -> np.ndarray:
+        """The user's time that passes in a unit of unitless time, at times ``t``."""
+        return np.full(np.shape(t), self.time_unit) if self.ticks is None else 1 / clock.rate(self.ticks, t)
 
     def displacement(self, unitless: np.ndarray) -> np.ndarray:
         """Unitless displacements, shape ``(..., n_axes)``, to the user's, shape ``(..., d)``."""

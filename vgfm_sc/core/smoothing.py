@@ -7,6 +7,9 @@ parabola through three times; at either end of the course it is that of a natura
 way, but along the distance travelled instead of time: it follows the state of a cell, and where cells have come to
 rest it has nothing left to change with. Where the mean growth of a pair is not between the rates at its two ends, it
 stays constant over the interval: reaching both ends would take a dip or a peak that no snapshot has seen.
+
+A slope over a short interval is mostly sampling noise divided by little time. Kept through a long interval beside it,
+it would carry cells far beyond both snapshots, so no interval is bent by more than a few times what happens in it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,12 @@ GROWTH_RUNOUT = 1.0
 
 SHORTEST = 1e-9
 """Added to distances, so that cells that never move share alike."""
+
+MOST = 4.0
+"""How far off the mean of an interval a slope may be, in root mean square changes of its cells over that interval."""
+
+FREE = 1.0
+"""A change of log mass over an interval that is always allowed: growth may set in where there was none."""
 
 
 class Slopes(NamedTuple):
@@ -53,6 +62,7 @@ def node_slopes(couplings: Sequence[Coupling], cells: Sequence[Tensor], times: S
         [part / t for part, t in zip(arrive, dt, strict=True)],
         [np.full((len(part), 1), t) for part, t in zip(leave, dt, strict=True)],
         [np.full((len(part), 1), t) for part, t in zip(arrive, dt, strict=True)],
+        [MOST * _size(part) / t for part, t in zip(leave, dt, strict=True)],
         VELOCITY_RUNOUT,
     )
     rate = [part / t for part, t in zip(growth, dt, strict=True)]
@@ -62,6 +72,7 @@ def node_slopes(couplings: Sequence[Coupling], cells: Sequence[Tensor], times: S
         [backward(coupling, part) for coupling, part in zip(couplings, rate, strict=True)],
         [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in leave],
         [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in arrive],
+        [max(MOST * _size(part), FREE) / t for part, t in zip(growth, dt, strict=True)],
         GROWTH_RUNOUT,
     )
     like = cells[0]
@@ -77,22 +88,37 @@ def _joined(
     arrive: Sequence[np.ndarray],
     after: Sequence[np.ndarray],
     before: Sequence[np.ndarray],
+    most: Sequence[float],
     runout: float,
 ) -> list[np.ndarray]:
     """Values at the cells of every snapshot from means over the intervals.
 
     ``leave`` and ``arrive`` hold an interval's mean for its source and its target cells, ``after`` and ``before`` its
-    length as they see it.
+    length as they see it, ``most`` how far from its mean a value may lie.
     """
-    inner = [
-        (after[k] * arrive[k - 1] + before[k - 1] * leave[k]) / (before[k - 1] + after[k])
-        for k in range(1, len(couplings))
-    ]
+    inner = []
+    for k in range(1, len(couplings)):
+        value = (after[k] * arrive[k - 1] + before[k - 1] * leave[k]) / (before[k - 1] + after[k])
+        sides = (most[k - 1], arrive[k - 1]), (most[k], leave[k])
+        for allowed, mean in sorted(sides, key=lambda side: -side[0]):  # that which allows less has the last word
+            value = _within(value, mean, allowed)
+        inner.append(value)
     if not inner:
         return [leave[0], arrive[0]]
     first = leave[0] + runout * (leave[0] - forward(couplings[0], inner[0]))
     last = arrive[-1] + runout * (arrive[-1] - backward(couplings[-1], inner[-1]))
     return [first, *inner, last]
+
+
+def _size(change: np.ndarray) -> float:
+    """Root mean square length of changes, shape ``(n, q)``."""
+    return np.sqrt((change**2).sum(axis=1).mean())
+
+
+def _within(values: np.ndarray, centres: np.ndarray, radius: float) -> np.ndarray:
+    """``values``, shape ``(n, q)``, moved towards ``centres`` until none is farther off than ``radius``."""
+    offset = values - centres
+    return centres + offset * np.minimum(1, radius / (np.linalg.norm(offset, axis=1, keepdims=True) + SHORTEST))
 
 
 def forward(coupling: Coupling, values: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def genes(
     stored = _anndata.read_trajectories(adata, key)
     carried, values = _anndata.read_values(adata, key)
     wanted = _anndata.top_genes(adata, key, n_genes) if genes is None else genes
-    wanted = carried[:n_genes] if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    wanted = carried[:n_genes] if wanted is None else _anndata.names(wanted, "genes")
     if not wanted:
         msg = f"No genes to draw: genes={genes!r}, n_genes={n_genes}. The trajectories carry {carried}."
         raise ValueError(msg)

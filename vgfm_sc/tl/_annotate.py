@@ -59,7 +59,7 @@ def annotate(
     result, snapshots = _anndata.read_fitted(adata, key)
     _arguments.check_numbers({"seed": seed})
     trajectories = dict(_anndata.read_trajectories(adata, key))
-    names = [keys] if isinstance(keys, str) else list(keys)
+    names = _anndata.names(keys, "keys")
     columns = {name: _anndata.read_column(adata, name, layer) for name in names}
     for name, column in columns.items():
         if pd.isna(column).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,10 +45,10 @@ def check_takes_prior(method: methods.Method) -> None:
         raise ValueError(msg)
 
 
-def check_units(scaling: Scaling) -> None:
+def check_units(scaling: Scaling, time_points: np.ndarray) -> None:
     """Refuse units in which single precision does not hold the results."""
     with np.errstate(all="ignore"):
-        rate = 1 / np.float64(scaling.time_unit)
+        rate = 1 / scaling.time_unit_at(time_points).min()
         sizes = {"Velocities": scaling.length * rate, "Growth rates": rate}
     for name, size in sizes.items():
         if not SMALLEST < size < 1 / SMALLEST:
@@ -56,6 +57,14 @@ def check_units(scaling: Scaling) -> None:
                 "times or the representation."
             )
             raise ValueError(msg)
+
+
+def shown(progress: bool | None) -> bool:
+    """Whether to show progress bars: as asked for, or as quiet as scanpy is where it is in use."""
+    if progress is not None:
+        return progress
+    scanpy = sys.modules.get("scanpy")  # importing it takes seconds
+    return scanpy is None or int(scanpy.settings.verbosity) > 0
 
 
 def check_numbers(numbers: Mapping[str, Any]) -> None:

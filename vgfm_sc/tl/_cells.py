@@ -34,11 +34,11 @@ def number(time: Any, name: str) -> float:
 
 def numbers(times: Any, name: str) -> np.ndarray:
     """Times as float64."""
-    try:
-        return np.asarray(times, dtype=float)
-    except (TypeError, ValueError) as error:
+    values = np.asarray(times)
+    if values.dtype.kind not in "iuf":
         msg = f"{name} must be times, as numbers; got {times!r}."
-        raise TypeError(msg) from error
+        raise TypeError(msg)
+    return values.astype(float)
 
 
 def positions(snapshots: _anndata.Snapshots, cells: Any, name: str, otherwise: str) -> tuple[np.ndarray, float]:

@@ -74,7 +74,10 @@ def model(k: int, recipe: Recipe, *parts: Any) -> Fitted:
     times = [float(t) for t in scaling.to_unitless_time(snapshots.time_points)]
     seen = [unitless[cells] for cells in rows]
     unseen = None if out is None else [unitless[cells] for cells in out]
-    expected = None if prior is None else [prior[cells] * scaling.time_unit for cells in rows]
+    expected = None
+    if prior is not None:  # per unit of time, and the networks' is that of the interval to come; the last has none
+        units = np.append(np.diff(snapshots.time_points) / np.diff(times), scaling.time_unit)
+        expected = [prior[cells] * unit for cells, unit in zip(rows, units, strict=True)]
     checkpoint = None
     if recipe.checkpoint is not None:
         known = [np.asarray(times), totals, masses, *seen, *(expected or ()), *(unseen or ())]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,8 @@ from vgfm_sc.core import device as devices
 from vgfm_sc.core import jobs
 from vgfm_sc.core.scaling import Scaling
 from vgfm_sc.tl import _arguments, _ensemble, _entries, _resample, _results
+
+logger = logging.getLogger(__name__)
 
 
 def fit(
@@ -28,7 +32,7 @@ def fit(
     growth_prior: str | None = None,
     device: str = "auto",
     seed: int = 0,
-    progress: bool = True,
+    progress: bool | None = None,
     key_added: str = "vgfm",
     copy: bool = False,
     width: int = 128,
@@ -91,7 +95,7 @@ def fit(
         Of everything random. The same seed gives the same result on the same device with the same number of threads,
         and up to rounding elsewhere.
     progress
-        Show progress bars.
+        Show progress bars. `None` does unless ``scanpy.settings.verbosity`` is ``"error"``.
     key_added
         Name of the results.
     copy
@@ -196,8 +200,9 @@ def fit(
     if copy:
         adata = adata.to_memory() if isinstance(adata, AnnData) and adata.isbacked else adata.copy()
 
+    began, progress = time.perf_counter(), _arguments.shown(progress)
     scaling = Scaling.of(snapshots.x, snapshots.time_points)
-    _arguments.check_units(scaling)
+    _arguments.check_units(scaling, snapshots.time_points)
     alone, folder = jobs.one_by_one(n_models), None if checkpoint is None else os.fspath(checkpoint)
     recipe = _ensemble.Recipe(rows, out, prior, scaling, chosen, numbers, str(place), seed, progress and alone, folder)
     models = []
@@ -228,4 +233,9 @@ def fit(
     params.update({name: value for name, value in numbers.items() if value is not None})
     entries = _entries.of_fit(models, keys, rows, adata.n_obs, params, snapshots.time_points, scaling)
     _anndata.write(adata, entries, remove=stale)
+    logger.info(
+        "fitted %d cells at %d time points on %s in %.0f s; added %s",
+        len(snapshots.x), len(rows), place, time.perf_counter() - began,
+        ", ".join(f"{slot}[{name!r}]" for slot, name in keys.slots(n_models)),
+    )  # fmt: skip
     return adata if copy else None

@@ -35,7 +35,7 @@ def holdout(
     growth_prior: str | None = None,
     device: str = "auto",
     seed: int = 0,
-    progress: bool = True,
+    progress: bool | None = None,
     key_added: str = "vgfm",
     max_cells: int = 5000,
     tol: float = 1e-4,
@@ -120,7 +120,7 @@ def holdout(
         warnings.warn(msg, UserWarning, stacklevel=2)
     models = {chosen.name: chosen, "otcfm": chosen if chosen.name == "otcfm" else methods.otcfm()}
     fits = [(k, name) for k in left_out for name in models]
-    alone = jobs.one_by_one(len(fits))
+    alone, progress = jobs.one_by_one(len(fits)), _arguments.shown(progress)
     arguments = {**fit_arguments, "device": str(devices.choose(device)), "seed": seed, "progress": progress and alone}
     tasks = [(k, models[name], tol, arguments, prior if name == chosen.name else None, *snapshots) for k, name in fits]
     simulated = {}

@@ -92,7 +92,7 @@ def interpolate(
     cells = _cells.drawn(snapshots.rows[k], n_cells, np.random.default_rng(seed))
     around = np.concatenate(snapshots.rows[k : k + 2])
     time_key = str(result["params"]["time_key"])
-    names = [cluster_key] if isinstance(cluster_key, str) else list(cluster_key or ())
+    names = [] if cluster_key is None else _anndata.names(cluster_key, "cluster_key")
     columns = {name: _labels(adata, name, around) for name in names}
     own = [time_key, *(f"{key}_{what}" for what in ("mass", "growth", "parent"))]
     taken = sorted(set(names) & set(own))

@@ -85,7 +85,7 @@ def _places(adata: AnnData, loadings: _anndata.Loadings, genes: Sequence[str] | 
     """Of the named genes among those with loadings."""
     if genes is None:
         return np.arange(len(loadings.genes))
-    names = [genes] if isinstance(genes, str) else [str(name) for name in genes]
+    names = _anndata.names(genes, "genes")
     if not names or len(set(names)) < len(names):
         msg = f"genes must name each gene once, and at least one, got {names}."
         raise ValueError(msg)
