@@ -19,7 +19,9 @@ try:  # interpreters without torch run the tests of the AnnData contract
 except ImportError:
     torch = None
     collect_ignore = ["core", "interop", "tl"]
-    collect_ignore += [f"test_{name}.py" for name in ("bad_input", "get", "properties", "recovery")]
+    collect_ignore += [
+        f"test_{name}.py" for name in ("bad_input", "get", "faults", "load", "properties", "recovery", "reproducible")
+    ]
 else:
     torch.set_num_threads(1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import anndata as ad
@@ -67,10 +66,11 @@ def _of_mapping(mass: Mapping[Any, float], time_points: np.ndarray, time_map: Ma
             others.append(label)
             continue
         named[k] = True
-        if isinstance(total, bool) or not isinstance(total, Real):
+        try:
+            totals[k] = np.nan if isinstance(total, bool) else float(total)
+        except (TypeError, ValueError) as error:
             msg = f"mass must give a number for each time point, got {total!r} for {label!r}."
-            raise TypeError(msg)
-        totals[k] = total
+            raise TypeError(msg) from error
     if others or not named.all():
         msg = (
             f"mass needs one total for each of the time points {time_points.tolist()}. Without a total: "
