@@ -28,6 +28,13 @@ else:
 matplotlib.use("Agg")
 
 
+def pytest_collection_modifyitems(items):
+    """Tests that take minutes would take half as long again where coverage is measured, and add nothing to it."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(autouse=True)
 def figures_closed():
     """No test sees the figures of another."""
