@@ -66,7 +66,7 @@ class Interval:
         if not (growth > 0).all():
             msg = (
                 f"The coupling leaves {int((growth <= 0).sum())} of {len(growth)} cells without descendants. Are they "
-                "outliers, far from all later cells? Drop them, or raise rho."
+                "outliers, far from all later cells? Drop them, or raise rho of methods.vgfm."
             )
             raise ValueError(msg)
         start, stop = plan.data / growth[rows], plan.data

@@ -37,7 +37,8 @@ def mass(
         Annotated data after `vgfm_sc.tl.simulate`.
     color
         A column of labels carried to the trajectories by `vgfm_sc.tl.annotate`: areas on top of each other are the
-        predicted mass of each label, narrow bars the observed. `None` draws totals.
+        predicted mass of each label, narrow bars the observed; cells without a label count as those with one. `None` draws
+        totals.
     palette
         Colours of labels: a colour map, a list or a mapping; `None` takes ``uns["<color>_colors"]`` if there are any.
     legend_loc
@@ -90,7 +91,8 @@ def mass(
         width = BAR * float(np.ptp(points))
         for k in np.flatnonzero(seen):
             rows, time, amount = snapshots.rows[k], points[k], observed[k]
-            shares = np.asarray([(column[rows] == name).mean() for name in column.categories])
+            counts = np.bincount(column.codes[rows] + 1, minlength=len(column.categories) + 1)[1:]
+            shares = counts / max(1, counts.sum())  # as in the areas, of those with a label
             heights = dict(zip(map(str, column.categories), amount * shares, strict=True))
             low = 0.0
             for name, shade in colors.items():
