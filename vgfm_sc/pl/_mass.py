@@ -37,8 +37,8 @@ def mass(
         Annotated data after `vgfm_sc.tl.simulate`.
     color
         A column of labels carried to the trajectories by `vgfm_sc.tl.annotate`: areas on top of each other are the
-        predicted mass of each label, narrow bars the observed; cells without a label count as those with one. `None` draws
-        totals.
+        predicted mass of each label, narrow bars the observed; cells without a label count as those with one.
+        `None` draws totals.
     palette
         Colours of labels: a colour map, a list or a mapping; `None` takes ``uns["<color>_colors"]`` if there are any.
     legend_loc
