@@ -121,7 +121,6 @@ def fit(
         the counts of cells at each time point unless ``mass`` gives totals. Takes so many times as long, unless a
         ``joblib.parallel_config`` around the call spreads the models over processes or machines, which does not change
         them.
-
     checkpoint
         Folder in which couplings and matched networks are kept as soon as they are done. The same call after a break
         takes them from there and gives the same result as without a break; a call with other cells or settings does
