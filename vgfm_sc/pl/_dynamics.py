@@ -69,11 +69,12 @@ def dynamics(
     given = ax
     fig, axes = _axes.panels(ax, 2, 2)
     shared: dict[str, Any] = {"frameon": frameon, "key": key, "show": False}
-    labels: dict[str, Any] = {"palette": palette, "legend_loc": legend_loc}
-    colors: dict[str, Any] = {"cmap": cmap, "na_color": na_color, **labels}
-    trajectories(adata, basis, color=color or "time", title="trajectories", ax=axes[0, 0], **colors, **shared)
-    velocity(adata, basis, kind="stream", color=color or "time", title="velocity", ax=axes[0, 1], **colors, **shared)
+    # labels are the same in all panels: named beside one of them they leave room to the others
+    elsewhere = "none" if legend_loc == "right margin" else legend_loc
+    colors: dict[str, Any] = {"cmap": cmap, "na_color": na_color, "palette": palette, "color": color or "time"}
+    trajectories(adata, basis, title="trajectories", ax=axes[0, 0], legend_loc=elsewhere, **colors, **shared)
+    velocity(adata, basis, kind="stream", title="velocity", ax=axes[0, 1], legend_loc=legend_loc, **colors, **shared)
     growth(adata, basis, title="growth", ax=axes[1, 0], **shared)
-    mass(adata, color, title="mass", ax=axes[1, 1], **labels, **shared)
+    mass(adata, color, palette=palette, legend_loc=elsewhere, title="mass", ax=axes[1, 1], **shared)
     _axes.head(fig, given, title)
     return _axes.finish(fig, list(axes.ravel()), given, show, return_fig)
