@@ -4,7 +4,7 @@ from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, names
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
-from vgfm_sc._anndata.masses import read_prior
+from vgfm_sc._anndata.masses import SAME_TIME, read_prior
 from vgfm_sc._anndata.representation import Representation, read_representation
 from vgfm_sc._anndata.results import (
     fitted_basis,
@@ -30,6 +30,7 @@ from vgfm_sc._anndata.writing import check_derived, check_free, check_holdout, w
 
 __all__ = [
     "MARK",
+    "SAME_TIME",
     "Keys",
     "Loadings",
     "Representation",

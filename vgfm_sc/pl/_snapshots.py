@@ -80,7 +80,7 @@ def snapshots(
     masses, times = np.asarray(stored["mass"], dtype=float), np.asarray(stored["times"], dtype=float)
     _, cells = _anndata.read_fitted(adata, key)
     at = {k: int(np.abs(times - time).argmin()) for k, time in enumerate(cells.time_points)}
-    near = 1e-6 * np.ptp(cells.time_points)
+    near = _anndata.SAME_TIME * np.ptp(cells.time_points)
     shown = [k for k, j in at.items() if abs(times[j] - cells.time_points[k]) <= near and len(cells.rows[k])]
     if len(shown) < 2:
         msg = (

@@ -9,15 +9,12 @@ import pandas as pd
 
 from vgfm_sc import _anndata
 
-SAME_TIME = 1e-6
-"""Share of the time course by which times may differ: those read from float32 are not quite the numbers people type."""
-
 
 def time_point(snapshots: _anndata.Snapshots, wanted: Any, name: str) -> int:
     """Place of ``wanted`` among the time points; it must have cells."""
     time, points = number(wanted, name), snapshots.time_points
     k = int(np.abs(points - time).argmin())
-    if not abs(points[k] - time) <= SAME_TIME * np.ptp(points) or not len(snapshots.rows[k]):
+    if not abs(points[k] - time) <= _anndata.SAME_TIME * np.ptp(points) or not len(snapshots.rows[k]):
         here = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows)]
         msg = f"No cells at time {time:g}. Time points: {here}."
         raise ValueError(msg)

@@ -172,10 +172,8 @@ def _between_others(points: np.ndarray, times: Sequence[float] | float | None) -
         return np.arange(1, len(points) - 1)
     wanted = np.atleast_1d(_cells.numbers(times, "times"))
     nearest = np.abs(points[None] - wanted[:, None]).argmin(axis=1)
-    # times read from float32 columns are not quite the numbers people type
-    wrong = (np.abs(points[nearest] - wanted) > 1e-6 * np.ptp(points)) | ~np.isin(
-        nearest, np.arange(1, len(points) - 1)
-    )
+    off = np.abs(points[nearest] - wanted) > _anndata.SAME_TIME * np.ptp(points)
+    wrong = off | ~np.isin(nearest, np.arange(1, len(points) - 1))
     if wrong.any() or not len(wanted):
         msg = f"times={wanted.tolist()} cannot be left out: only those between others can, {points[1:-1].tolist()}."
         raise ValueError(msg)

@@ -130,7 +130,7 @@ def _before(snapshots: _anndata.Snapshots, time: Any) -> tuple[int, float]:
     """Place of the last time point before ``time``, or of the first at that one, and the time as a number."""
     time, points = _cells.number(time, "time"), snapshots.time_points
     nearest = float(points[np.abs(points - time).argmin()])
-    time = nearest if abs(nearest - time) <= _cells.SAME_TIME * np.ptp(points) else time
+    time = nearest if abs(nearest - time) <= _anndata.SAME_TIME * np.ptp(points) else time
     if not points[0] <= time <= points[-1]:
         msg = f"time={time:g} lies outside the range of the fit, {points[0]:g} to {points[-1]:g}."
         raise ValueError(msg)
