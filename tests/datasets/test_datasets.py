@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
+from scipy import sparse
 
 from vgfm_sc import datasets
-from vgfm_sc.datasets import _branching, _mouse_hematopoiesis
+from vgfm_sc.datasets import _branching, _mouse_hematopoiesis, _reprogramming
 
 
 def small_ones(seed: int) -> dict:
@@ -186,14 +190,14 @@ def test_gaussian_mixture_needs_two_dimensions():
     assert datasets.gaussian_mixture(n_dims=2).shape == (1900, 2)
 
 
-# mouse haematopoiesis
+# downloads
 
 TABLE = b"samples,x1,x2\n0.0,1.5,-2.0\n1.0,0.25,3.0\n2.0,-1.0,0.0\n"
 
 
 @pytest.fixture
 def served(monkeypatch, tmp_path):
-    """A server on this machine in place of the real address; answers ``body``, counts requests."""
+    """A server on this machine in place of the real addresses; answers ``body``, counts requests."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -206,14 +210,18 @@ def served(monkeypatch, tmp_path):
         def log_message(self, *args):
             pass
 
+    def expect(module, body):
+        """What ``module`` downloads is now ``body``."""
+        server.body = body
+        monkeypatch.setattr(module, "URL", f"http://127.0.0.1:{server.server_port}/{module.URL.rpartition('/')[2]}")
+        monkeypatch.setattr(module, "SHA256", hashlib.sha256(body).hexdigest())
+
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.requests, server.body, server.cache = 0, TABLE, tmp_path / "cache"
+    server.requests, server.expect, server.cache = 0, expect, tmp_path / "cache"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("VGFM_SC_DATA", str(server.cache))
-    monkeypatch.setattr(_mouse_hematopoiesis, "URL", f"http://127.0.0.1:{server.server_port}/mouse_hematopoiesis.csv")
-    monkeypatch.setattr(_mouse_hematopoiesis, "SHA256", hashlib.sha256(TABLE).hexdigest())
     yield server
     server.shutdown()
     thread.join()
@@ -221,6 +229,7 @@ def served(monkeypatch, tmp_path):
 
 
 def test_mouse_data_are_downloaded_once(served):
+    served.expect(_mouse_hematopoiesis, TABLE)
     for _ in range(2):
         adata = datasets.mouse_hematopoiesis()
         np.testing.assert_array_equal(adata.obsm["X_reduced"], [[1.5, -2], [0.25, 3], [-1, 0]])
@@ -230,6 +239,7 @@ def test_mouse_data_are_downloaded_once(served):
 
 
 def test_a_changed_download_is_refused_and_not_kept(served):
+    served.expect(_mouse_hematopoiesis, TABLE)
     served.body = TABLE.replace(b"1.5", b"1.6")
     with pytest.raises(ValueError, match="hash"):
         datasets.mouse_hematopoiesis()
@@ -237,24 +247,62 @@ def test_a_changed_download_is_refused_and_not_kept(served):
 
 
 def test_a_changed_file_in_the_cache_is_never_read(served):
+    served.expect(_mouse_hematopoiesis, TABLE)
     datasets.mouse_hematopoiesis()
     (served.cache / "mouse_hematopoiesis.csv").write_bytes(TABLE.replace(b"1.5", b"1.6"))
     assert datasets.mouse_hematopoiesis().obsm["X_reduced"][0, 0] == 1.5
     assert served.requests == 2
 
 
-def test_real_mouse_data_are_read_from_a_folder_without_a_network(shared_data, monkeypatch, tmp_path):
-    if not (shared_data / "mouse_hematopoiesis.csv").exists():
-        pytest.skip(f"no mouse_hematopoiesis.csv in {shared_data}")
-    shutil.copy(shared_data / "mouse_hematopoiesis.csv", tmp_path)
-    monkeypatch.setenv("VGFM_SC_DATA", str(tmp_path))
-    monkeypatch.setattr("socket.socket.connect", lambda *args: pytest.fail("used the network"))
+def test_reprogramming_data_are_tidied(served, tmp_path):
+    obs = pd.DataFrame({"day": [10.0, 10.5, 11.0], "cell_type": ["Stromal", "unknown", "IPS"], "batch": [0, 1, 2]})
+    stored = AnnData(sparse.csr_matrix(np.eye(3, dtype=np.float32)), obs=obs.set_index(np.array(["a", "b", "c"])))
+    stored.obs[["day", "cell_type"]] = stored.obs[["day", "cell_type"]].astype("category")
+    stored.uns["of others"] = 1
+    stored.write_h5ad(tmp_path / "stored.h5ad")
+    served.expect(_reprogramming, (tmp_path / "stored.h5ad").read_bytes())
+    for _ in range(2):
+        adata = datasets.reprogramming()
+    assert served.requests == 1
+    assert list(adata.obs.columns) == ["day", "cell_type"] and not adata.uns
+    assert adata.obs["day"].dtype == np.float64
+    assert adata.obs["cell_type"].isna().tolist() == [False, True, False]
+    assert list(adata.obs["cell_type"].cat.categories) == ["IPS", "Stromal"]
+    np.testing.assert_array_equal(adata.X.toarray(), np.eye(3))
+
+
+@pytest.fixture
+def from_folder(shared_data, monkeypatch, tmp_path):
+    """Reads a real file from a folder, without a network."""
+
+    def copy(name):
+        if not (shared_data / name).exists():
+            pytest.skip(f"no {name} in {shared_data}")
+        shutil.copy(shared_data / name, tmp_path)
+        monkeypatch.setenv("VGFM_SC_DATA", str(tmp_path))
+        monkeypatch.setattr("socket.socket.connect", lambda *args: pytest.fail("used the network"))
+
+    return copy
+
+
+def test_real_mouse_data_are_read_from_a_folder_without_a_network(from_folder):
+    from_folder("mouse_hematopoiesis.csv")
     adata = datasets.mouse_hematopoiesis()
     assert adata.shape == (10_998, 2)
     assert adata.obs["day"].value_counts().to_dict() == {2: 1429, 4: 3781, 6: 5788}
     np.testing.assert_allclose(adata.X, adata.obsm["X_reduced"], rtol=1e-6)
 
 
-def test_the_real_address_is_a_fixed_commit_over_https():
-    assert _mouse_hematopoiesis.URL.startswith("https://raw.githubusercontent.com/zhenyiizhang/DeepRUOT/29e94d6")
-    assert len(_mouse_hematopoiesis.SHA256) == 64
+def test_real_reprogramming_data_are_read_from_a_folder_without_a_network(from_folder):
+    from_folder("reprogramming_250cells.h5ad")
+    adata = datasets.reprogramming()
+    assert adata.shape == (250, 1479)
+    assert adata.obs["day"].value_counts().to_dict() == {10: 85, 10.5: 81, 11: 84}
+    assert adata.obs["cell_type"].value_counts()["Stromal"] == 97 and adata.obs["cell_type"].isna().sum() == 91
+    np.testing.assert_allclose(np.expm1(adata.X.toarray()).sum(axis=1), 1e4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("module", [_mouse_hematopoiesis, _reprogramming])
+def test_real_addresses_are_fixed_commits_over_https(module):
+    assert re.match(r"https://raw\.githubusercontent\.com/\w+/\w+/[0-9a-f]{7,40}/", module.URL)
+    assert len(module.SHA256) == 64

@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pandas as pd
-import pooch
 from anndata import AnnData
+
+from vgfm_sc.datasets._download import download
 
 URL = (
     "https://raw.githubusercontent.com/zhenyiizhang/DeepRUOT/"
     "29e94d6684baf64963d16265214a788e4244f85e/data/mouse_hematopoiesis.csv"
 )
 SHA256 = "be4360cd67e76205501de63124379be5c82506748e018197a3fdb4dbb1c7ca2f"
-
-CACHE_VARIABLE = "VGFM_SC_DATA"
-"""Environment variable that names the folder of downloaded files."""
 
 DAYS = {0: 2.0, 1: 4.0, 2: 6.0}
 
@@ -43,23 +39,10 @@ def mouse_hematopoiesis() -> AnnData:
     OSError
         There is no network or server, or the folder cannot be written to; the message says what to do.
     """
-    folder = _cache_folder()
-    try:
-        path = pooch.retrieve(URL, known_hash=f"sha256:{SHA256}", fname="mouse_hematopoiesis.csv", path=folder)
-    except OSError as error:  # of the network, of the server or of the folder
-        error.add_note(
-            f"{URL} could not be brought to {folder}. Without a network, put a copy there; the environment variable "
-            f"{CACHE_VARIABLE} names another folder."
-        )
-        raise
-    table = pd.read_csv(path)
+    table = pd.read_csv(download(URL, SHA256, "mouse_hematopoiesis.csv"))
     x = table[["x1", "x2"]].to_numpy()
     index = [f"cell{k}" for k in range(len(table))]
     obs = pd.DataFrame({"time": table["samples"].to_numpy(), "day": table["samples"].map(DAYS).to_numpy()}, index=index)
     adata = AnnData(x.astype(np.float32), obs=obs, var=pd.DataFrame(index=["x1", "x2"]))
     adata.obsm["X_reduced"] = x
     return adata
-
-
-def _cache_folder() -> str:
-    return os.environ.get(CACHE_VARIABLE) or str(pooch.os_cache("vgfm_sc"))
