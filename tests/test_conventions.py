@@ -63,6 +63,7 @@ def test_part_lists_what_it_exports(part):
     module = importlib.import_module(f"vgfm_sc.{part}")
     assert module.__all__ == sorted(module.__all__)
     assert all(hasattr(module, name) for name in module.__all__)
+    assert dir(module) == module.__all__  # what completion shows
 
 
 def test_import_is_light():

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["couplings", "genes", "model", "trajectories"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def model(adata: AnnData, key: str = "vgfm") -> Model:
     """The fitted networks as a function ``model(t, x) -> (v, g)`` in your own units.
 

@@ -18,6 +18,10 @@ from vgfm_sc.core import path as paths
 __all__ = ["Method", "otcfm", "vgfm"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 @dataclass(frozen=True)
 class Method:
     """How snapshots are coupled and joined.

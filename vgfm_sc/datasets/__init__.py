@@ -7,3 +7,7 @@ from vgfm_sc.datasets._reprogramming import reprogramming
 from vgfm_sc.datasets._toggle_switch import toggle_switch
 
 __all__ = ["branching", "gaussian_mixture", "mouse_hematopoiesis", "reprogramming", "toggle_switch"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -29,3 +29,7 @@ __all__ = [
     "regulators",
     "simulate",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
