@@ -134,7 +134,7 @@ def test_one_time_point_is_refused():
 
 
 def test_snapshot_of_one_cell_is_named():
-    with pytest.raises(ValueError, match=r"fewer than 2 cells .*\{'1.5': 1\}"):
+    with pytest.raises(ValueError, match=r"fewer than 2 cells: 1\.5\."):
         _anndata.read_snapshots(cells([0, 0, 1.5, 2, 2]), "t", _anndata.Representation("X_r"))
 
 
@@ -361,7 +361,7 @@ def test_representation_of_other_width_than_the_fit_is_refused():
 def test_missing_trajectories_name_the_call():
     adata = cells([0, 0, 1, 1])
     adata.uns["vgfm"] = result()
-    with pytest.raises(KeyError, match=r"vgfm_sc\.tl\.simulate\(adata, key='vgfm'\)"):
+    with pytest.raises(KeyError, match=r"vgfm_sc\.tl\.simulate\(adata\)"):
         _anndata.read_trajectories(adata, "vgfm")
 
 

@@ -94,6 +94,11 @@ def fitted(fixtures):
     return fixtures.fitted.copy()
 
 
+def later(fixtures):
+    adata = fitted(fixtures)
+    return adata[adata.obs["time"] > 0].copy()
+
+
 def simulated(fixtures):
     return with_entry(fixtures.simulated, "obsm", "X_umap", fixtures.simulated.obsm["X_genes"] ** 2)
 
@@ -176,7 +181,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "get.genes: before ranking": (fitted, calling(get.genes), KeyError, r"vgfm_sc\.tl\.rank_genes\("),
     "tl.fit: path": (on(made), lambda _: tl.fit("a.h5ad", "time"), TypeError, "AnnData, got str"),
     "tl.fit: no cells": (on(lambda: made()[:0].copy()), fitting(), ValueError, "no cells"),
-    "tl.fit: one cell": (on(lambda: made((1, 5))), fitting(), ValueError, "fewer than 2 cells.*'0': 1.*Drop"),
+    "tl.fit: one cell": (on(lambda: made((1, 5))), fitting(), ValueError, "1 of 2 .* fewer than 2 cells: 0. Drop"),
     "tl.fit: list of keys": (on(made), lambda a: tl.fit(a, ["t"]), TypeError, r"time_key must be a name, got \['t'\]"),
     "tl.fit: equal times": (on(lambda: timed(lambda t: 0 * t)), fitting(), ValueError, "one time point"),
     "tl.fit: times 1e-9 of the course apart":
@@ -191,6 +196,20 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
         (on(lambda: named(made(), obs=pd.concat([made().obs] * 2, axis=1))), fitting(), ValueError, "several columns"),
     "tl.fit: no such column": (on(made), fitting(time_key="day"), KeyError, r"'day' not found.*\['time'\]"),
     "tl.fit: no such representation": (on(made), fitting(use_rep="X_pca"), KeyError, r"X_genes.*sc\.pp\.pca"),
+    "tl.fit: a number of genes":
+        (on(made), fitting(use_rep=None, genes=200), TypeError, "genes must be a list .*'highly_variable'; got 200"),
+    "tl.fit: time_map is a list":
+        (on(made), fitting(time_map=[0, 2]), TypeError, r"time_map must map values of obs\['time'\].*\[0, 2\]"),
+    "tl.fit: a continuous time":
+        (on(lambda: timed(lambda t: np.linspace(0, 1, len(t)))), fitting(), ValueError, r"50 of 50 .*0.0816327, \.\."),
+    "tl.simulate: a label for a time":
+        (fitted, calling(tl.simulate, start="D0"), TypeError, r"got 'D0'. Time points: \[0.0, 1.0"),
+    "tl.simulate: without the first cells":
+        (later, calling(tl.simulate), ValueError, "No cells at time 0.*start="),
+    "pl.velocity: several colours":
+        (fitted, calling(pl.velocity, color=["time", "gene1"]), TypeError, "color must be one name.*one plot for each"),
+    "pl.velocity: several axes":
+        (fitted, calling(pl.velocity, ax=np.empty(2, dtype=object)), TypeError, "one matplotlib Axes, got ndarray"),
     "tl.fit: empty": (represented(lambda x: x[:, :0]), fitting(), ValueError, r"shape \(50, 0\)"),
     "tl.fit: three axes": (represented(lambda x: x[:, :, None]), fitting(), ValueError, r"shape \(50, 2, 1\)"),
     "tl.fit: constant": (represented(lambda x: 0 * x + 1), fitting(), ValueError, "constant"),

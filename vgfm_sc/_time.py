@@ -48,6 +48,9 @@ def parse_time(column: pd.Series, name: str, time_map: Mapping[Any, float] | Non
 
 
 def _mapped(values: pd.Series, name: str, time_map: Mapping[Any, float]) -> pd.Series:
+    if not isinstance(time_map, Mapping):
+        msg = f"time_map must map values of {name} to numbers, {{value: number, ...}}; got {time_map!r}."
+        raise TypeError(msg)
     unknown = sorted(str(value) for value in values.dropna().unique() if value not in time_map)
     if unknown:
         msg = f"time_map has no entry for these values of {name}: {unknown}."

@@ -51,7 +51,7 @@ def train(n=4, **changed):
         def update():
             bars[name][0] += 1
 
-        yield SimpleNamespace(update=update)
+        yield SimpleNamespace(update=update, n=0)
 
     method = SimpleNamespace(coupling=changed.pop("coupling", at_random()), path=path.straight, noise=0.5, smooth=True)
     times, totals = changed.pop("times", [float(k) for k in range(n)]), [(20 + k) / 20 for k in range(n)]

@@ -77,7 +77,7 @@ def test_genes_that_rank_first_in_growth_are_taken(made):
     made.uns["vgfm"]["genes"] = {"growth": pd.DataFrame({"names": ["g1", "g0", "g2"]})}
     assert [ax.get_title() for ax in pl.genes(made, n_genes=2)] == ["g1", "g0"]
     assert [ax.get_title() for ax in pl.genes(made, n_genes=1)] == ["g1"]
-    with pytest.raises(KeyError, match=r"do not carry \['g2'\].*vgfm_sc\.tl\.annotate\(adata, \['g2'\], key='vgfm'\)"):
+    with pytest.raises(KeyError, match=r"do not carry \['g2'\].*vgfm_sc\.tl\.annotate\(adata, \['g2'\]\)"):
         pl.genes(made)
 
 

@@ -171,3 +171,22 @@ def test_labels_that_no_trajectory_carries_list_those_there_are(made):
     with pytest.raises(KeyError, match=r"no labels 'batch', only \['type'\].*vgfm_sc\.tl\.annotate\(adata, 'batch'"):
         pl.trajectories(made, color="batch")
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("cells", [True, "day", False])
+def test_numbers_colour_along_the_line_on_the_scale_of_the_cells(made, cells):
+    ax = pl.trajectories(made, color="g1", cells=cells)
+    values = stored(made)["values"]["values"][:, :, 1].astype(float)
+    lines = segments(ax)
+    np.testing.assert_allclose(lines.get_array(), ((values[:-1] + values[1:]) / 2).ravel())
+    scale = made[:, "g1"].X if cells is True else values
+    np.testing.assert_allclose((lines.norm.vmin, lines.norm.vmax), (scale.min(), scale.max()))
+    names = [other.get_ylabel() for other in ax.figure.axes if other is not ax]
+    assert names == (["day", "g1"] if cells == "day" else ["g1"])
+    if cells is True:
+        np.testing.assert_allclose(clouds(ax)[0].get_array(), np.sort(made[:, "g1"].X.ravel()))
+
+
+def test_a_number_is_no_label(made):
+    with pytest.raises(KeyError, match="no labels 'g1', only .*It is a number; name a column of labels"):
+        pl.dynamics(made, color="g1")

@@ -183,3 +183,10 @@ def test_what_cannot_be_drawn_is_refused(made, unchanged, arguments, message):
     with unchanged(made), pytest.raises(ValueError, match=message):
         pl.velocity(made, **arguments)
     assert plt.get_fignums() == []
+
+
+def test_streams_leave_a_margin_around_the_cells(made):
+    ax = pl.velocity(made, kind="stream")
+    x = made.obsm["X_r"]
+    for low, high, (start, stop) in zip(x.min(axis=0), x.max(axis=0), (ax.get_xlim(), ax.get_ylim()), strict=True):
+        assert start < low - 0.01 * (high - low) and stop > high + 0.01 * (high - low)

@@ -93,6 +93,7 @@ def test_order_of_the_cells_does_not_matter(fitted):
 
 def test_worse_positions_score_worse(fitted):
     moved = fitted.copy()
+    del moved.obsm["vgfm_velocity_genes"]  # as of cells that the fit has not seen
     moved.obsm["X_genes"] = moved.obsm["X_genes"] + np.where(moved.obs["time"] > 0, 5, 0)[:, None]
     assert (tl.evaluate(moved)["w1"] > tl.evaluate(fitted)["w1"] + 4).all()
 

@@ -116,6 +116,7 @@ def test_subsets_and_dropped_time_points(fitted):
 
 def test_cells_from_between_the_time_points_are_followed_too(fitted):
     adata = fitted.copy()
+    del adata.obsm["vgfm_velocity_genes"]  # it is of cells of time 2
     adata.obs["time"] = adata.obs["time"].replace(2.0, 2.25)
     tl.fate(adata, "branch")
     assert np.isfinite(adata.obsm["vgfm_fate"].to_numpy()).all()
@@ -169,9 +170,11 @@ def test_same_seed_same_fates(fitted, same_random_state):
 def test_bad_input_is_refused_and_changes_nothing(fitted, unfitted, unchanged):
     taken = fitted.copy()
     taken.obsm["vgfm_fate"] = np.zeros((taken.n_obs, 2))
-    later = fitted.copy()
+    unseen = fitted.copy()
+    del unseen.obsm["vgfm_velocity_genes"]
+    later = unseen.copy()
     later.obs["time"] = later.obs["time"].replace(4.0, 5.0)
-    lost = fitted.copy()
+    lost = unseen.copy()
     lost.obs["time"] = lost.obs["time"].replace(1.0, 9.0)
     branch = fitted.obs["branch"].astype(str)
     indexed = fitted.copy()

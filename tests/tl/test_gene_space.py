@@ -198,3 +198,22 @@ def test_gene_space_finds_what_principal_components_find():
         )
     assert scores["genes"][0] > 0.7 and scores["genes"][0] > scores["vgfm"][0] - 0.05
     assert scores["genes"][1] < 1.1 * scores["vgfm"][1]
+
+
+@pytest.mark.parametrize("layer", [None, "counts"])
+def test_expression_that_looks_like_counts_is_warned_of(data, genes, layer):
+    adata = data.copy()
+    counts = np.round(np.abs(adata.X))
+    if layer is None:
+        adata.X = counts
+    else:
+        adata.layers[layer] = counts
+    with pytest.warns(UserWarning, match="holds whole numbers, as counts are.*normalize_total"):
+        tl.fit(adata, "time", layer=layer, **genes)
+
+
+def test_an_embedding_made_for_the_eye_is_warned_of(data, small):
+    adata = data.copy()
+    adata.obsm["X_umap"] = adata.obsm["X_chosen"][:, :2]
+    with pytest.warns(UserWarning, match=r"obsm\['X_umap'\] is made to be looked at.*tl\.project"):
+        tl.fit(adata, "time", **{**small, "use_rep": "X_umap"})

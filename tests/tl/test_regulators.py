@@ -31,6 +31,8 @@ def matrix(table) -> pd.DataFrame:
 
 def test_a_known_linear_field_is_found(on_pca, monkeypatch):
     """Of genes that change as ``matrix_of_genes @ x`` in components, by which they act on each other."""
+    on_pca = on_pca.copy()
+    del on_pca.obsm["vgfm_velocity_pca"]  # of another field
     model = get.model(on_pca)
     model.networks.velocity = torch.nn.Linear(7, 6)
     monkeypatch.setattr(get, "model", lambda adata, key: model)

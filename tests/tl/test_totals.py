@@ -93,8 +93,9 @@ def test_populations_that_double_in_each_unit_of_time_grow_at_log_2(data, quick,
     np.testing.assert_allclose(grown, 2**POINTS, rtol=1e-4)
 
 
-def test_equal_totals_leave_growth_that_sums_to_nothing(data, quick):
-    adata = tl.fit(data, "time", mass=given([1, 1, 1]), copy=True, **quick)
+@pytest.mark.parametrize("mass", [given([1, 1, 1]), "equal"], ids=["given", "equal"])
+def test_equal_totals_leave_growth_that_sums_to_nothing(data, quick, mass):
+    adata = tl.fit(data, "time", mass=mass, copy=True, **quick)
     for k in range(2):
         assert np.exp(interval_growth(adata, k)).mean() == pytest.approx(1, rel=1e-4)
     tl.simulate(adata, n_cells=None, times=POINTS[1:], tol=1e-5)

@@ -2,7 +2,7 @@
 
 from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
-from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, names
+from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, named, names
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
 from vgfm_sc._anndata.masses import SAME_TIME, read_prior
 from vgfm_sc._anndata.representation import Representation, read_representation
@@ -15,6 +15,7 @@ from vgfm_sc._anndata.results import (
     read_growth,
     read_holdout,
     read_labels,
+    read_number,
     read_positions,
     read_projected,
     read_ranking,
@@ -24,6 +25,7 @@ from vgfm_sc._anndata.results import (
     read_values,
     read_velocity,
     top_genes,
+    velocity_name,
 )
 from vgfm_sc._anndata.snapshots import Snapshots, read_snapshots, read_time, read_totals
 from vgfm_sc._anndata.writing import check_derived, check_free, check_holdout, write, write_derived
@@ -44,6 +46,7 @@ __all__ = [
     "check_layer",
     "fitted_basis",
     "gene_positions",
+    "named",
     "names",
     "read_categories",
     "read_column",
@@ -57,6 +60,7 @@ __all__ = [
     "read_labels",
     "read_loadings",
     "read_moments",
+    "read_number",
     "read_positions",
     "read_prior",
     "read_projected",
@@ -71,6 +75,7 @@ __all__ = [
     "read_values",
     "read_velocity",
     "top_genes",
+    "velocity_name",
     "write",
     "write_derived",
 ]

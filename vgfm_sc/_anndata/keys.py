@@ -48,6 +48,11 @@ class Keys(NamedTuple):
         return single if n_models == 1 else [*single, ("obs", self.growth_sd), ("obs", self.velocity_sd)]
 
 
+def named(key: str) -> str:
+    """How a call that an error suggests names the fit; the default goes without saying."""
+    return "" if key == "vgfm" else f", key={key!r}"
+
+
 def check_name(name: Any, argument: str) -> None:
     """Refuse what cannot be a name."""
     if not isinstance(name, str):

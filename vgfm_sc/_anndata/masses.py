@@ -12,6 +12,9 @@ import pandas as pd
 COUNTS = "counts"
 """Each cell counts as mass 1."""
 
+EQUAL = "equal"
+"""Every time point has the same total: what numbers of cells say nothing about."""
+
 SAME_TIME = 1e-6
 """Share of the time course by which times may differ: those read from float32 are not quite the numbers people type."""
 
@@ -30,11 +33,11 @@ def read_given(
     if isinstance(mass, str):
         if mass == COUNTS:
             return None
-        totals = _of_column(adata, mass, time, time_points)
+        totals = np.ones(len(time_points)) if mass == EQUAL else _of_column(adata, mass, time, time_points)
     elif isinstance(mass, Mapping):
         totals = _of_mapping(mass, time_points, time_map)
     else:
-        msg = f"mass must be 'counts', {{time: total}} or a column of obs, got {type(mass).__name__}."
+        msg = f"mass must be 'counts', 'equal', {{time: total}} or a column of obs, got {type(mass).__name__}."
         raise TypeError(msg)
     bad = {f"{t:g}": float(total) for t, total in zip(time_points, totals, strict=True) if not 0 < total < np.inf}
     if bad:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import anndata as ad
@@ -108,6 +108,9 @@ def _names(adata: ad.AnnData, genes: Sequence[str] | str | None) -> np.ndarray:
             msg = f"var[{genes!r}] is of type {column.dtype}; True or False for each gene is needed."
             raise TypeError(msg)
         names = adata.var_names[column.to_numpy(dtype=bool)]
+    elif not isinstance(genes, Iterable):
+        msg = f"genes must be a list of names or a boolean column of var, say 'highly_variable'; got {genes!r}."
+        raise TypeError(msg)
     else:
         names = pd.Index([str(name) for name in genes])
         twice = names[names.duplicated()].unique().tolist()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vgfm_sc._anndata.columns import read_genes
-from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name
+from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, named
 from vgfm_sc._anndata.representation import Representation, read_representation
 from vgfm_sc._anndata.snapshots import Snapshots, read_time
 
@@ -71,18 +71,23 @@ def read_trajectories(adata: ad.AnnData, key: str) -> dict[str, Any]:
     """What `tl.simulate` stored: times, positions, mass, cells."""
     result = read_result(adata, key)
     if "trajectories" not in result:
-        msg = f"No trajectories in adata.uns[{key!r}]. Run `vgfm_sc.tl.simulate(adata, key={key!r})` first."
+        msg = f"No trajectories in adata.uns[{key!r}]. Run `vgfm_sc.tl.simulate(adata{named(key)})` first."
         raise KeyError(msg)
     return result["trajectories"]
 
 
 def read_velocity(adata: ad.AnnData, key: str) -> np.ndarray:
     """Velocity in the representation of the fit, float64, shape ``(n_obs, d)``."""
-    name = Keys.of(key, Representation.stored(read_result(adata, key)["params"]).name).velocity
+    name = velocity_name(adata, key)
     if name not in adata.obsm:
         msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
         raise KeyError(msg)
     return np.asarray(adata.obsm[name], dtype=float)
+
+
+def velocity_name(adata: ad.AnnData, key: str) -> str:
+    """Key of ``obsm`` with the velocity in the representation of the fit."""
+    return Keys.of(key, Representation.stored(read_result(adata, key)["params"]).name).velocity
 
 
 def read_growth(adata: ad.AnnData, key: str) -> np.ndarray:
@@ -113,7 +118,7 @@ def read_fate(adata: ad.AnnData, key: str) -> pd.DataFrame:
     read_result(adata, key)
     name = f"{key}_fate"
     if name not in adata.obsm:
-        msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.fate(adata, cluster_key=..., key={key!r})` first."
+        msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.fate(adata, cluster_key=...{named(key)})` first."
         raise KeyError(msg)
     return adata.obsm[name]
 
@@ -123,7 +128,7 @@ def read_projected(adata: ad.AnnData, key: str, basis: str) -> np.ndarray:
     read_result(adata, key)
     name = f"{key}_velocity_{basis_name(basis)}"
     if name not in adata.obsm:
-        msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.project(adata, {basis!r}, key={key!r})` first."
+        msg = f"adata.obsm[{name!r}] is missing. Run `vgfm_sc.tl.project(adata, {basis!r}{named(key)})` first."
         raise KeyError(msg)
     return np.asarray(adata.obsm[name], dtype=float)
 
@@ -136,7 +141,7 @@ def read_positions(adata: ad.AnnData, key: str, basis: str) -> np.ndarray:
         return np.asarray(trajectories["positions"], dtype=float)
     if f"positions_{short}" not in trajectories:
         msg = (
-            f"The trajectories have not been laid on {basis!r}. Run `vgfm_sc.tl.project(adata, {basis!r}, key={key!r})`"
+            f"The trajectories have not been laid on {basis!r}. Run `vgfm_sc.tl.project(adata, {basis!r}{named(key)})`"
             " after `vgfm_sc.tl.simulate`."
         )
         raise KeyError(msg)
@@ -147,19 +152,27 @@ def read_labels(adata: ad.AnnData, key: str, column: str) -> tuple[np.ndarray, l
     """Labels of the trajectories: codes, shape ``(n_times, n)``, and what they stand for."""
     labels = read_trajectories(adata, key).get("labels", {})
     if column not in labels:
-        msg = (
-            f"The trajectories carry no labels {column!r}, only {list(labels)}. Run `vgfm_sc.tl.annotate(adata, "
-            f"{column!r}, key={key!r})` after `vgfm_sc.tl.simulate`."
-        )
+        msg = f"The trajectories carry no labels {column!r}, only {list(labels)}. "
+        if read_number(adata, key, column) is None:
+            msg += f"Run `vgfm_sc.tl.annotate(adata, {column!r}{named(key)})` after `vgfm_sc.tl.simulate`."
+        else:
+            msg += "It is a number; name a column of labels."
         raise KeyError(msg)
     return np.asarray(labels[column]["codes"]), [str(c) for c in labels[column]["categories"]]
+
+
+def read_number(adata: ad.AnnData, key: str, name: str) -> np.ndarray | None:
+    """A gene or a column of numbers along the trajectories, shape ``(n_times, n)``, if they carry it."""
+    carried = read_trajectories(adata, key).get("values", {"names": []})
+    places = np.flatnonzero([str(known) == name for known in carried["names"]])
+    return np.asarray(carried["values"], dtype=float)[:, :, places[0]] if len(places) else None
 
 
 def read_values(adata: ad.AnnData, key: str) -> tuple[list[str], np.ndarray]:
     """Genes and numbers that the trajectories carry: names, and values of shape ``(n_times, n, n_names)``."""
     carried = read_trajectories(adata, key).get("values")
     if carried is None:
-        msg = f"The trajectories carry no genes. Run `vgfm_sc.tl.annotate(adata, [...], key={key!r})` with their names."
+        msg = f"The trajectories carry no genes. Run `vgfm_sc.tl.annotate(adata, [...]{named(key)})` with their names."
         raise KeyError(msg)
     return [str(name) for name in carried["names"]], np.asarray(carried["values"], dtype=float)
 
@@ -170,7 +183,7 @@ def read_ranking(adata: ad.AnnData, key: str, by: str) -> pd.DataFrame:
     if by not in ranked:
         msg = (
             f"No genes ranked by {by!r} under {key!r}, only by {list(ranked)}. "
-            f"Run `vgfm_sc.tl.rank_genes(adata, {by!r}, key={key!r})` first."
+            f"Run `vgfm_sc.tl.rank_genes(adata, {by!r}{named(key)})` first."
         )
         raise KeyError(msg)
     return ranked[by]

@@ -14,6 +14,9 @@ from vgfm_sc._anndata.modalities import owners
 from vgfm_sc._anndata.representation import Representation
 from vgfm_sc._time import parse_time
 
+MOST_NAMED = 5
+"""Times that an error lists."""
+
 
 class Snapshots(NamedTuple):
     """Cells by time point.
@@ -53,9 +56,13 @@ def read_snapshots(
         )
         raise ValueError(msg)
     rows = [np.flatnonzero(which == k) for k in range(len(time_points))]
-    small = {f"{t:g}": len(r) for t, r in zip(time_points, rows, strict=True) if len(r) < 2}
+    small = [f"{t:g}" for t, r in zip(time_points, rows, strict=True) if len(r) < 2]
     if small:
-        msg = f"Time points with fewer than 2 cells (time: cells): {small}. Drop them or merge them with a neighbour."
+        some = ", ".join(small[:MOST_NAMED]) + (", ..." if len(small) > MOST_NAMED else "")
+        msg = (
+            f"{len(small)} of {len(time_points)} time points of obs[{time_key!r}] have fewer than 2 cells: {some}. "
+            "Drop them or merge them with a neighbour; a continuous time, such as a pseudotime, is no sampling time."
+        )
         raise ValueError(msg)
     return Snapshots(x, time, time_points, rows, read_given(adata, mass, time, time_points, time_map))
 

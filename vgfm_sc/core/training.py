@@ -136,6 +136,7 @@ def train(
                 generator=generator,
                 on_step=progress.update,
             )
+            progress.total = progress.n  # where it ended early it is done all the same
     balance(networks, cells[0], times, totals)
     return Trained(networks, couplings, history)
 

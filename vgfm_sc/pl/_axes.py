@@ -70,8 +70,16 @@ def time_name(adata: AnnData, key: str) -> str:
     return str(_anndata.read_result(adata, key)["params"]["time_key"])
 
 
+def check_axes(ax: Axes | None) -> None:
+    """Refuse a figure, or the array that `plt.subplots` makes of several axes."""
+    if ax is not None and not isinstance(ax, Axes):
+        msg = f"ax must be one matplotlib Axes, got {type(ax).__name__}; several panels share the place of one."
+        raise TypeError(msg)
+
+
 def start(ax: Axes | None, size: tuple[float, float] = PANEL) -> tuple[Figure, Axes]:
     """The axes given, or a new figure with one."""
+    check_axes(ax)
     if ax is not None:
         return cast(Figure, ax.figure), ax
     return plt.subplots(figsize=size, layout="constrained")
@@ -81,6 +89,7 @@ def panels(
     ax: Axes | None, n_rows: int, n_columns: int, size: tuple[float, float] = PANEL, **options: Any
 ) -> tuple[Figure, np.ndarray]:
     """Panels of a figure of their own, or in place of the axes given; shape ``(n_rows, n_columns)``."""
+    check_axes(ax)
     if ax is None:
         whole = (size[0] * n_columns, size[1] * n_rows)
         return plt.subplots(n_rows, n_columns, figsize=whole, layout="constrained", squeeze=False, **options)

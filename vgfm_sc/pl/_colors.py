@@ -152,8 +152,16 @@ def cells(
         solid.solids.set_alpha(1)  # type: ignore[union-attr]
 
 
+def check_color(color: Any) -> None:
+    """Refuse several at once: they are for several plots."""
+    if not isinstance(color, str):
+        msg = f"color must be one name, got {color!r}. Draw one plot for each, say into the axes of one figure (ax=)."
+        raise TypeError(msg)
+
+
 def values_of(adata: AnnData, color: str, key: str, layer: str | None = None) -> pd.Categorical | np.ndarray:
     """What ``color`` names; the sampling times are always numbers, whatever type their column has."""
+    check_color(color)
     if _is_time(adata, color, key):
         return _anndata.read_fitted(adata, key)[1].time
     return _anndata.read_column(adata, color, layer)

@@ -61,7 +61,7 @@ def genes(
     show
         Show the figure. `None` shows it in interactive sessions when no axes were given.
     return_fig
-        Return the figure.
+        Return the figure, to change it or to save it with ``savefig``: pyplot keeps none open.
 
     Returns
     -------
@@ -76,9 +76,8 @@ def genes(
         raise ValueError(msg)
     missing = [name for name in wanted if name not in carried]
     if missing:
-        msg = (
-            f"The trajectories do not carry {missing}. Run `vgfm_sc.tl.annotate(adata, {missing}, key={key!r})` first."
-        )
+        call = f"vgfm_sc.tl.annotate(adata, {missing}{_anndata.named(key)})"
+        msg = f"The trajectories do not carry {missing}. Run `{call}` first."
         raise KeyError(msg)
     times, mass = np.asarray(stored["times"], dtype=float), np.asarray(stored["mass"], dtype=float)
     groups: dict[str, tuple[np.ndarray, str]] = {"": (np.ones(mass.shape[1], dtype=bool), "C0")}

@@ -40,7 +40,7 @@ def loss(
     show
         Show the figure. `None` shows it in interactive sessions when no axes were given.
     return_fig
-        Return the figure.
+        Return the figure, to change it or to save it with ``savefig``: pyplot keeps none open.
 
     Returns
     -------

@@ -67,7 +67,7 @@ def snapshots(
     show
         Show the figure. `None` shows it in interactive sessions when no axes were given.
     return_fig
-        Return the figure.
+        Return the figure, to change it or to save it with ``savefig``: pyplot keeps none open.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def snapshots(
     if len(shown) < 2:
         msg = (
             f"The trajectories pass through fewer than two time points of {cells.time_points.tolist()}. Run "
-            f"`vgfm_sc.tl.simulate(adata, key={key!r})` without times."
+            f"`vgfm_sc.tl.simulate(adata{_anndata.named(key)})` without times."
         )
         raise ValueError(msg)
     table = _anndata.read_evaluation(adata, key)

@@ -53,13 +53,13 @@ def trajectories(
         Basis to draw on: that of the fit (`None`), or one that `vgfm_sc.tl.project` has laid them on.
     color
         Of the lines: ``"time"``; ``"mass"`` per unit at the start; ``"fate"``, the likeliest of the cell it starts from
-        (after `vgfm_sc.tl.fate`); or a column of labels carried to the trajectories by `vgfm_sc.tl.annotate`: the
-        label where the line ends.
+        (after `vgfm_sc.tl.fate`); or what `vgfm_sc.tl.annotate` has carried to the trajectories: of labels, the one
+        where the line ends, of a gene or a column of numbers, its value along the line.
     cells
-        Of the observed cells behind: a column of ``obs`` or a gene; `True` takes time, or the labels that colour the
-        lines; `False` leaves them out.
+        Of the observed cells behind: a column of ``obs`` or a gene; `True` takes what colours the lines; `False`
+        leaves them out.
     cmap
-        Colour map of time and mass.
+        Colour map of time, mass and other numbers.
     palette
         Colours of labels: a colour map, a list or a mapping; `None` takes ``uns["<column>_colors"]`` if there are any.
     na_color
@@ -79,30 +79,33 @@ def trajectories(
     show
         Show the figure. `None` shows it in interactive sessions when no axes were given.
     return_fig
-        Return the figure.
+        Return the figure, to change it or to save it with ``savefig``: pyplot keeps none open.
 
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
     """
+    _colors.check_color(color)
     basis = _axes.basis_of(adata, basis, key)
     x = _axes.coordinates(adata, basis, key)
     stored = _anndata.read_trajectories(adata, key)
     positions = _axes.plane(_anndata.read_positions(adata, key, basis), f"Basis {basis!r}")
     times, mass = np.asarray(stored["times"], dtype=float), np.asarray(stored["mass"], dtype=float)
     between = mass[:-1] / 2 + mass[1:] / 2
-    column, groups = (color, None) if color in ("time", "mass") else _groups(adata, color, key)
+    along = {"time": times[:, None] + 0 * mass, "mass": mass}.get(color)
+    along = _anndata.read_number(adata, key, color) if along is None else along
+    column, groups = (color, None) if along is not None else _groups(adata, color, key)
     if cells is True:
         behind = {"time": _axes.time_name(adata, key), "mass": None}.get(column, column)
     else:
         behind = cells or None
-    if behind is not None:
-        _colors.values_of(adata, behind, key)  # a wrong name is an error before anything is drawn
+    # a wrong name is an error before anything is drawn
+    shown = None if behind is None else _colors.values_of(adata, behind, key)
     colors = {} if groups is None else _colors.of_categories(adata, column, list(groups.categories), palette)
 
     fig, ax = _axes.start(given := ax)
+    same = behind is not None and (behind == column or (column == "time" and behind == _axes.time_name(adata, key)))
     if cells:
-        same = behind == column or (column == "time" and behind == _axes.time_name(adata, key))
         look: dict[str, Any] = {"cmap": cmap, "palette": palette, "na_color": na_color, "alpha": 0.35}
         place = None if same and groups is None else legend_loc
         _colors.cells(ax, adata, x, behind, key=key, legend_loc=place, bar=not same, **look)
@@ -111,9 +114,11 @@ def trajectories(
     widths = linewidth * np.minimum(np.sqrt(between.ravel()), WIDEST)
     lines = LineCollection(list(segments), linewidths=widths, alpha=0.6, capstyle="round", zorder=2)
     if groups is None:
-        shade = (times[:-1, None] + times[1:, None]) / 2 + 0 * between if color == "time" else between
-        lines.set(array=shade.ravel(), cmap=cmap)
-        lines.set_norm(_colors.time_norm(adata, key) if color == "time" else Normalize(mass.min(), mass.max()))
+        lines.set(array=((along[:-1] + along[1:]) / 2).ravel(), cmap=cmap)
+        of_all = shown if same else along  # cells behind in the same colours: one scale
+        lines.set_norm(
+            _colors.time_norm(adata, key) if color == "time" else Normalize(np.nanmin(of_all), np.nanmax(of_all))
+        )
     else:
         listed = np.asarray([*colors.values(), na_color])  # code -1, a cell without a value, takes the last
         lines.set_color(list(np.broadcast_to(listed[groups.codes], between.shape).ravel()))
@@ -121,7 +126,7 @@ def trajectories(
     _ends(ax, positions, mass)
     ax.autoscale_view()
     if groups is None:
-        name = _axes.time_name(adata, key) if color == "time" else "mass (1 at the start)"
+        name = {"time": _axes.time_name(adata, key), "mass": "mass (1 at the start)"}.get(color, color)
         bar = fig.colorbar(lines, ax=ax, label=name)
         bar.solids.set_alpha(1)  # type: ignore[union-attr]
     elif behind != column:

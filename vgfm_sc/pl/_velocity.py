@@ -73,7 +73,7 @@ def velocity(
     show
         Show the figure. `None` shows it in interactive sessions when no axes were given.
     return_fig
-        Return the figure.
+        Return the figure, to change it or to save it with ``savefig``: pyplot keeps none open.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def _stream(ax: Axes, grid: _grid.Grid, v: np.ndarray, density: float) -> None:
     fast = np.quantile(speed[covered], 0.95)
     wide = 0.4 + 1.4 * (np.minimum(speed / fast, 1) if fast > 0 else np.zeros_like(speed))
     u = np.where(covered[..., None], u, np.nan)
-    ax.streamplot(
+    streams = ax.streamplot(
         grid.axes[0],
         grid.axes[1],
         u[..., 0].T,
@@ -152,3 +152,6 @@ def _stream(ax: Axes, grid: _grid.Grid, v: np.ndarray, density: float) -> None:
         arrowsize=0.9,
         zorder=3,
     )
+    streams.lines.sticky_edges.x.clear()  # they fit the axes to the grid, which cuts the outermost cells
+    streams.lines.sticky_edges.y.clear()
+    ax.autoscale_view()

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata
 from vgfm_sc.core.project import carry
 from vgfm_sc.tl import _arguments
+from vgfm_sc.tl._fitted import fitted
 
 
 def annotate(
@@ -56,7 +57,7 @@ def annotate(
     >>> vgfm_sc.tl.simulate(adata)
     >>> vgfm_sc.tl.annotate(adata, ["cell_type", "gene7"])
     """
-    result, snapshots = _anndata.read_fitted(adata, key)
+    result, snapshots, model = fitted(adata, key)
     _arguments.check_numbers({"seed": seed})
     trajectories = dict(_anndata.read_trajectories(adata, key))
     names = _anndata.names(keys, "keys")
@@ -69,7 +70,6 @@ def annotate(
             _anndata.check_key(name, "a column of labels")
     positions = np.asarray(trajectories["positions"], dtype=float)
     points, shape = positions.reshape(-1, positions.shape[2]), positions.shape[:2]
-    scaling = get.model(adata, key).scaling
 
     labels = dict(trajectories.get("labels", {}))
     earlier = trajectories.get("values", {"names": [], "values": np.empty((*shape, 0))})
@@ -78,11 +78,11 @@ def annotate(
         known = ~pd.isna(column)
         if isinstance(column, pd.Categorical):
             shares = np.eye(len(column.categories), dtype=np.float32)[column.codes[known]]
-            codes = carry(snapshots.x[known], shares, points, scaling, seed).argmax(axis=1)
+            codes = carry(snapshots.x[known], shares, points, model.scaling, seed).argmax(axis=1)
             categories = np.asarray(column.categories.astype(str), dtype=str)
             labels[name] = {"codes": codes.astype(np.int32).reshape(shape), "categories": categories}
         else:
-            values[name] = carry(snapshots.x[known], column[known, None], points, scaling, seed).reshape(shape)
+            values[name] = carry(snapshots.x[known], column[known, None], points, model.scaling, seed).reshape(shape)
     if labels:
         trajectories["labels"] = labels
     if values:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from vgfm_sc import methods
+from vgfm_sc import _anndata, methods
 from vgfm_sc.core.scaling import Scaling
 
 MAY_BE_ZERO = ("fit_steps", "mass_weight", "seed", "validation")
@@ -43,6 +44,24 @@ def check_takes_prior(method: methods.Method) -> None:
             "a large rho follows the prior closely: method=vgfm_sc.methods.vgfm(rho=100)."
         )
         raise ValueError(msg)
+
+
+def warn_of_space(representation: _anndata.Representation, x: np.ndarray) -> None:
+    """Warn of positions between which distances mean little: counts, and embeddings made for the eye."""
+    where, name = representation.where, representation.name.lower()
+    if representation.use_rep is None and (x >= 0).all() and (x == np.round(x)).all():
+        msg = (
+            f"{where} holds whole numbers, as counts are: distances are then those of library size. Normalise and take "
+            "logs first (`sc.pp.normalize_total`, `sc.pp.log1p`)."
+        )
+    elif any(embedding in name for embedding in ("umap", "tsne")):
+        msg = (
+            f"{where} is made to be looked at: distances in it mean little, and with them velocity and growth. Fit "
+            "'X_pca' or a latent space, and lay the result on the embedding with `vgfm_sc.tl.project`."
+        )
+    else:
+        return
+    warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def check_units(scaling: Scaling, time_points: np.ndarray) -> None:

@@ -12,7 +12,8 @@ from vgfm_sc import _anndata
 
 def time_point(snapshots: _anndata.Snapshots, wanted: Any, name: str) -> int:
     """Place of ``wanted`` among the time points; it must have cells."""
-    time, points = number(wanted, name), snapshots.time_points
+    points = snapshots.time_points
+    time = number(wanted, name, points)
     k = int(np.abs(points - time).argmin())
     if not abs(points[k] - time) <= _anndata.SAME_TIME * np.ptp(points) or not len(snapshots.rows[k]):
         here = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows)]
@@ -21,19 +22,19 @@ def time_point(snapshots: _anndata.Snapshots, wanted: Any, name: str) -> int:
     return k
 
 
-def number(time: Any, name: str) -> float:
-    """A time as a float."""
+def number(time: Any, name: str, points: np.ndarray) -> float:
+    """A time as a float; errors list the time points."""
     if isinstance(time, bool | str) or time is None or np.ndim(time) or not np.isreal(time):
-        msg = f"{name} must be a time, as a number; got {time!r}."
+        msg = f"{name} must be a time, as a number; got {time!r}. Time points: {points.tolist()}."
         raise TypeError(msg)
     return float(time)
 
 
-def numbers(times: Any, name: str) -> np.ndarray:
-    """Times as float64."""
+def numbers(times: Any, name: str, points: np.ndarray) -> np.ndarray:
+    """Times as float64; errors list the time points."""
     values = np.asarray(times)
     if values.dtype.kind not in "iuf":
-        msg = f"{name} must be times, as numbers; got {times!r}."
+        msg = f"{name} must be times, as numbers; got {times!r}. Time points: {points.tolist()}."
         raise TypeError(msg)
     return values.astype(float)
 
@@ -45,7 +46,11 @@ def positions(snapshots: _anndata.Snapshots, cells: Any, name: str, otherwise: s
     """
     n_obs = len(snapshots.time)
     index = np.asarray(cells, dtype=bool if pd.api.types.is_bool_dtype(cells) else None)
-    index = np.flatnonzero(index) if index.dtype == bool and index.shape == (n_obs,) else index
+    if index.dtype == bool and index.shape == (n_obs,):
+        index = np.flatnonzero(index)
+        if not len(index):
+            msg = f"{name} is a mask that selects none of the {n_obs} cells."
+            raise ValueError(msg)
     if index.dtype.kind not in "iu" or index.ndim != 1 or not len(index) or index.min() < 0 or index.max() >= n_obs:
         msg = f"{name} must be {otherwise}, a boolean mask of {n_obs} cells or positions of cells, at least one."
         raise ValueError(msg)

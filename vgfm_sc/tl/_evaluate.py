@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata
 from vgfm_sc.core.metrics import relative_mass_error, wasserstein1
 from vgfm_sc.tl import _arguments
+from vgfm_sc.tl._fitted import fitted
 from vgfm_sc.tl._simulate import check_tol
 
 
@@ -57,7 +58,7 @@ def evaluate(
         msg = f"max_cells must be at least 2, got {max_cells}."
         raise ValueError(msg)
     check_tol(tol)
-    result, snapshots = _anndata.read_fitted(adata, key)
+    result, snapshots, model = fitted(adata, key)
     points = snapshots.time_points
     missing = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows) < 2]
     if missing:
@@ -65,7 +66,7 @@ def evaluate(
         raise ValueError(msg)
     rng, totals = np.random.default_rng(seed), _anndata.read_totals(snapshots)
     first = snapshots.x[snapshots.rows[0]]
-    positions, mass = get.model(adata, key).simulate(first, points, tol=tol)
+    positions, mass = model.simulate(first, points, tol=tol)
     table = []
     for k in range(1, len(points)):
         observed = snapshots.x[snapshots.rows[k]]

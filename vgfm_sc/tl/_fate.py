@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata
 from vgfm_sc.core.fates import fates, origins
 from vgfm_sc.tl import _arguments
+from vgfm_sc.tl._fitted import fitted
 from vgfm_sc.tl._simulate import check_tol
 
 Direction = Literal["forward", "backward"]
@@ -94,7 +95,7 @@ def fate(
         raise ValueError(msg)
     check_tol(tol)
     _arguments.check_numbers({"seed": seed})
-    _, snapshots = _anndata.read_fitted(adata, key)
+    _, snapshots, model = fitted(adata, key)
     end, name = (-1, "fate") if direction == "forward" else (0, "origin")
     slot = ("obsm", f"{key}_{name}")
     _anndata.check_derived(adata, key, [slot])
@@ -103,7 +104,7 @@ def fate(
 
     target = float(snapshots.time_points[end])
     followed = fates if direction == "forward" else origins
-    shares = followed(get.model(adata, key), snapshots.x, snapshots.time, target, clusters.labels, tol=tol, seed=seed)
+    shares = followed(model, snapshots.x, snapshots.time, target, clusters.labels, tol=tol, seed=seed)
     table = pd.DataFrame(shares.astype(np.float32), index=adata.obs_names, columns=clusters.columns)
     about = {"cluster_key": cluster_key, "clusters": np.asarray(clusters.names, dtype=str)}
     _anndata.write_derived(adata, key, {slot: table}, **{name: about})

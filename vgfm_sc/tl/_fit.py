@@ -82,9 +82,10 @@ def fit(
     time_map
         Values of ``obs[time_key]`` to numbers, for labels such as ``"E8.5"``.
     mass
-        Population sizes: ``"counts"``, the numbers of cells; ``{time: total}``, with times as numbers or as labels of
-        ``time_map``; or a column of ``obs`` that holds one total for each time point. Only their ratios matter. The
-        cells of a time point share its total equally.
+        Population sizes: ``"counts"``, the numbers of cells; ``"equal"``, the same at every time point, where numbers
+        of cells mean nothing: growth is then gain and loss of share; ``{time: total}``, with times as numbers or as
+        labels of ``time_map``; or a column of ``obs`` that holds one total for each time point. Only their ratios
+        matter. The cells of a time point share its total equally.
     growth_prior
         Column of ``obs`` with the growth expected of each cell per unit of time, as far as it is known beforehand. The
         coupling starts from it, and the data overrule it at the price ``rho``, the more easily the smaller ``rho`` is.
@@ -151,6 +152,11 @@ def fit(
         Where the fitting stage ended because its loss left the finite numbers, ``history["fitting"]["loss"]`` ends in
         it. A coupling that did not converge says so in ``couplings["converged"]``.
 
+    Warns
+    -----
+    UserWarning
+        Expression that looks like counts, an embedding made for the eye, or a coupling that did not converge.
+
     Raises
     ------
     KeyError
@@ -192,6 +198,7 @@ def fit(
         "patience": patience,
     }
     _arguments.check_numbers({**numbers, "validation": validation, "n_models": n_models, "seed": seed})
+    _arguments.warn_of_space(representation, snapshots.x)
     stale = _anndata.check_free(adata, keys, n_models)
     rows, out = snapshots.rows, None
     if validation:

@@ -170,7 +170,7 @@ def _between_others(points: np.ndarray, times: Sequence[float] | float | None) -
         raise ValueError(msg)
     if times is None:
         return np.arange(1, len(points) - 1)
-    wanted = np.atleast_1d(_cells.numbers(times, "times"))
+    wanted = np.atleast_1d(_cells.numbers(times, "times", points))
     nearest = np.abs(points[None] - wanted[:, None]).argmin(axis=1)
     off = np.abs(points[nearest] - wanted) > _anndata.SAME_TIME * np.ptp(points)
     wrong = off | ~np.isin(nearest, np.arange(1, len(points) - 1))

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata
 from vgfm_sc.core.project import carry
 from vgfm_sc.tl import _arguments, _cells
+from vgfm_sc.tl._fitted import fitted
 from vgfm_sc.tl._simulate import check_tol
 
 
@@ -84,7 +85,7 @@ def interpolate(
     >>> cells = vgfm_sc.tl.interpolate(adata, 1.5, cluster_key="cell_type")
     >>> cells.obs.groupby("cell_type", observed=True)["vgfm_mass"].sum()
     """
-    result, snapshots = _anndata.read_fitted(adata, key)
+    result, snapshots, model = fitted(adata, key)
     check_tol(tol)
     _arguments.check_numbers({"seed": seed})
     k, time = _before(snapshots, time)
@@ -100,7 +101,6 @@ def interpolate(
         msg = f"The simulated cells have columns {taken} of their own. Leave them out of cluster_key."
         raise ValueError(msg)
 
-    model = get.model(adata, key)
     positions, masses = (course[-1] for course in model.simulate(snapshots.x[cells], [start, time], tol=tol))
     velocity, growth = model(time, positions)
     held = _anndata.read_totals(snapshots)[k] / len(cells)
@@ -128,7 +128,8 @@ def interpolate(
 
 def _before(snapshots: _anndata.Snapshots, time: Any) -> tuple[int, float]:
     """Place of the last time point before ``time``, or of the first at that one, and the time as a number."""
-    time, points = _cells.number(time, "time"), snapshots.time_points
+    points = snapshots.time_points
+    time = _cells.number(time, "time", points)
     nearest = float(points[np.abs(points - time).argmin()])
     time = nearest if abs(nearest - time) <= _anndata.SAME_TIME * np.ptp(points) else time
     if not points[0] <= time <= points[-1]:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata
 from vgfm_sc.core import project as projections
 from vgfm_sc.tl import _arguments
+from vgfm_sc.tl._fitted import fitted
 
 
 def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int = 0) -> None:
@@ -40,7 +41,7 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
         The basis holds values that are not finite, is the representation of the fit itself, or its key is taken by
         something else.
     """
-    result, snapshots = _anndata.read_fitted(adata, key)
+    result, snapshots, model = fitted(adata, key)
     _arguments.check_numbers({"seed": seed})
     if _anndata.basis_name(basis) == _anndata.fitted_basis(adata, key):
         msg = f"Basis {basis!r} is the representation of the fit: velocities and trajectories are there already."
@@ -54,9 +55,7 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     trajectories = result.get("trajectories")
     d = snapshots.x.shape[1]
     positions = np.empty((0, 0, d)) if trajectories is None else np.asarray(trajectories["positions"], dtype=float)
-    velocity, placed = projections.project(
-        snapshots.x, y, stored, positions.reshape(-1, d), get.model(adata, key).scaling, seed
-    )
+    velocity, placed = projections.project(snapshots.x, y, stored, positions.reshape(-1, d), model.scaling, seed)
     changes = {}
     if trajectories is not None:
         on_basis = placed.astype(np.float32).reshape(*positions.shape[:2], y.shape[1])

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata
 from vgfm_sc.core import derivatives, ranking
 from vgfm_sc.core.flow import CHUNK_CELLS
 from vgfm_sc.tl import _genes
+from vgfm_sc.tl._fitted import fitted
+
+if TYPE_CHECKING:
+    from vgfm_sc.core.model import Model
 
 By = Literal["growth", "velocity", "fate"]
 
@@ -109,7 +113,7 @@ def rank_genes(
     if by not in get_args(By):
         msg = f"by must be one of {list(get_args(By))}, got {by!r}."
         raise ValueError(msg)
-    result, snapshots = _anndata.read_fitted(adata, key)
+    result, snapshots, model = fitted(adata, key)
     rows = _genes.chosen(snapshots, cells, LEAST_CELLS)
     if by == "velocity":
         table = _by_velocity(adata, layer, rows, key)
@@ -117,7 +121,7 @@ def rank_genes(
         time = snapshots.time if within_time else np.zeros(adata.n_obs)
         table = _by_correlation(adata, by, time, layer, rows, key)
         if by == "growth":
-            table = table.drop(columns="group").assign(**_sensitivities(adata, snapshots, rows, key))
+            table = table.drop(columns="group").assign(**_sensitivities(adata, snapshots, model, rows, key))
     order = ["group", "scores"] if by == "fate" else ["scores"]
     table = table.sort_values(order, ascending=[name == "group" for name in order], kind="stable", ignore_index=True)
     _anndata.write_derived(adata, key, {}, genes={**result.get("genes", {}), by: table})
@@ -168,7 +172,9 @@ def _by_velocity(adata: AnnData, layer: str | None, rows: np.ndarray, key: str) 
     return pd.DataFrame({"names": names, **found._asdict()})
 
 
-def _sensitivities(adata: AnnData, snapshots: _anndata.Snapshots, rows: np.ndarray, key: str) -> dict[str, np.ndarray]:
+def _sensitivities(
+    adata: AnnData, snapshots: _anndata.Snapshots, model: Model, rows: np.ndarray, key: str
+) -> dict[str, np.ndarray]:
     """Change of growth per standard deviation of each gene: mean over cells, and mean of its size."""
     try:
         loadings = _anndata.read_loadings(adata, key)
@@ -180,7 +186,6 @@ def _sensitivities(adata: AnnData, snapshots: _anndata.Snapshots, rows: np.ndarr
     p = len(loadings.genes)
     signed, size = np.zeros(p), np.zeros(p)
     at_once = min(CHUNK_CELLS, max(1, ranking.CHUNK_NUMBERS // p))
-    model = get.model(adata, key)
     for gradient in derivatives.growth_gradients(model, snapshots.time[rows], snapshots.x[rows], at_once):
         of_genes = loadings.to_genes(gradient)
         signed += of_genes.sum(axis=0)

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata
 from vgfm_sc.core import derivatives, ranking
 from vgfm_sc.tl import _genes
+from vgfm_sc.tl._fitted import fitted
 
 
 def regulators(
@@ -65,14 +66,13 @@ def regulators(
     >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
     >>> vgfm_sc.tl.regulators(adata)
     """
-    _, snapshots = _anndata.read_fitted(adata, key)
+    _, snapshots, model = fitted(adata, key)
     rows = _genes.chosen(snapshots, cells, 1)
     if isinstance(n_pairs, bool) or not isinstance(n_pairs, int | np.integer) or n_pairs < 1:
         msg = f"n_pairs must be a whole number of at least 1, got {n_pairs!r}."
         raise ValueError(msg)
     loadings = _anndata.read_loadings(adata, key)
     places = _places(adata, loadings, genes)
-    model = get.model(adata, key)
     jacobian = derivatives.velocity_jacobian(model, snapshots.time[rows], snapshots.x[rows])
     matrix, axes = loadings.matrix[places], model.scaling.axes
     matrix = matrix if axes is None else matrix @ axes.T
@@ -93,6 +93,9 @@ def _places(adata: AnnData, loadings: _anndata.Loadings, genes: Sequence[str] | 
     place_of = {position: place for place, position in enumerate(loadings.genes.tolist())}
     unseen = [name for name, position in zip(names, positions.tolist(), strict=True) if position not in place_of]
     if unseen:
-        msg = f"{unseen} were not among the {len(place_of)} genes of the PCA or the fit: nothing is known of them."
+        msg = (
+            f"{unseen} were not among the {len(place_of)} genes of the PCA or the fit: nothing is known of them. "
+            "Make a PCA that has them (`mask_var` of `sc.pp.pca`) and fit again."
+        )
         raise ValueError(msg)
     return np.asarray([place_of[position] for position in positions.tolist()])

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata
 from vgfm_sc.core import branching as populations
 from vgfm_sc.tl import _arguments, _cells
+from vgfm_sc.tl._fitted import fitted
 
 if TYPE_CHECKING:
     from vgfm_sc.core.model import Model
@@ -106,7 +107,7 @@ def simulate(
     >>> some = (adata.obs["time"] == 1) & (adata.obs["cell_type"] == "progenitor")
     >>> vgfm_sc.tl.simulate(adata, start=some, noise=0.1, branching=True)
     """
-    _, snapshots = _anndata.read_fitted(adata, key)
+    _, snapshots, model = fitted(adata, key)
     cells, first = _starting_cells(snapshots, start)
     grid = _grid(snapshots.time_points, first, times)
     check_tol(tol)
@@ -116,7 +117,7 @@ def simulate(
     share = len(np.unique(cells)) / int((snapshots.time == first).sum())
     rng = np.random.default_rng(seed)
     candidates, cells = cells, _cells.drawn(cells, n_cells, rng)
-    model, x = get.model(adata, key), snapshots.x[cells]
+    x = snapshots.x[cells]
     trajectories: dict[str, Any] = {"times": grid, "n_start": len(cells), "share": share}
     if by_chance:
         own = int(rng.integers(2**63))
@@ -145,7 +146,11 @@ def _mean_mass(model: Model, x: np.ndarray, grid: np.ndarray, tol: float) -> np.
 def _starting_cells(snapshots: _anndata.Snapshots, start: Any) -> tuple[np.ndarray, float]:
     if start is not None and np.ndim(start):
         return _cells.positions(snapshots, start, "start", "a time point")
-    k = _cells.time_point(snapshots, snapshots.time_points[0] if start is None else start, "start")
+    first = float(snapshots.time_points[0])
+    if start is None and not len(snapshots.rows[0]):
+        msg = f"No cells at time {first:g}, the first of the fit. Pass start=, a time point that has cells."
+        raise ValueError(msg)
+    k = _cells.time_point(snapshots, first if start is None else start, "start")
     return snapshots.rows[k], float(snapshots.time_points[k])
 
 
@@ -157,7 +162,7 @@ def _grid(points: np.ndarray, first: float, times: Sequence[float] | None) -> np
         later = np.concatenate([[first], points[points > first]])
         parts = [np.linspace(a, b, POINTS_PER_INTERVAL + 1)[1:] for a, b in zip(later[:-1], later[1:], strict=True)]
         return np.concatenate([[first], *parts])
-    grid = _cells.numbers(times, "times").ravel()
+    grid = _cells.numbers(times, "times", points).ravel()
     if len(grid) and grid[0] != first:
         grid = np.concatenate([[first], grid])
     steps = np.diff(grid)
