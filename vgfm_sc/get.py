@@ -36,6 +36,13 @@ def model(adata: AnnData, key: str = "vgfm") -> Model:
     Called with ``t``, a number or shape ``(n,)``, in the unit of the time key, and ``x``, shape ``(n, d)``, in the
     units of the representation, it answers the velocity, shape ``(n, d)``, and the growth rate d log m / dt, shape
     ``(n,)``, both per unit of the time key.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> velocity, growth = vgfm_sc.get.model(adata)(1.5, adata.obsm["X_genes"])
     """
     from vgfm_sc.core import state
     from vgfm_sc.core.model import Model
@@ -65,6 +72,13 @@ def couplings(adata: AnnData, key: str = "vgfm") -> dict[tuple[float, float], cs
     -------
     ``{(t0, t1): plan}``, ``plan`` of shape ``(cells of t0, cells of t1)`` in the order of ``adata``: the mass that a
     cell sends to another. Intervals of which a time point has been dropped from ``adata`` are left out.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> plan = vgfm_sc.get.couplings(adata)[0.0, 1.0]
     """
     result, snapshots = _anndata.read_fitted(adata, key)
     name = _anndata.Keys.of(key, _anndata.fitted_basis(adata, key)).coupling
@@ -95,6 +109,14 @@ def trajectories(adata: AnnData, key: str = "vgfm") -> pd.DataFrame:
     One row for each trajectory and time: ``trajectory`` (its number), ``cell`` (name of the cell it starts from),
     ``time``, ``mass`` (per unit at its start) and one column for each coordinate, named as the representation or
     as its gene.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.tl.simulate(adata)
+    >>> vgfm_sc.get.trajectories(adata)
     """
     stored = _anndata.read_trajectories(adata, key)
     positions = stored["positions"]
@@ -133,6 +155,14 @@ def genes(
     Returns
     -------
     A copy of the table, whose columns `vgfm_sc.tl.rank_genes` describes.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
+    >>> vgfm_sc.tl.rank_genes(adata)
+    >>> vgfm_sc.get.genes(adata, n_genes=10)
     """
     if n_genes is not None and (isinstance(n_genes, bool) or not isinstance(n_genes, int | np.integer) or n_genes < 0):
         msg = f"n_genes must be None or a whole number of at least 0, got {n_genes!r}."

@@ -70,10 +70,10 @@ def vgfm(
     noise: float = 0.5,
     smooth: bool = True,
 ) -> Method:
-    """Joint velocity-growth flow matching (:cite:p:`Wang25`): semi-relaxed coupling, straight path, constant growth.
+    """Joint velocity-growth flow matching (:cite:p:`Wang25`): semi-relaxed coupling, paths of even speed and growth.
 
-    Two additions, each of which can be turned off: cells are coupled from where they drift to, and paths are joined
-    smoothly. ``vgfm(drift_rho=None, smooth=False)`` couples and joins as published.
+    Two additions, each of which can be turned off: cells are coupled from where they drift to, and paths, straight as
+    published, are bent to join smoothly. ``vgfm(drift_rho=None, smooth=False)`` couples and joins as published.
 
     Parameters
     ----------
@@ -91,6 +91,12 @@ def vgfm(
     smooth
         Bend the straight paths so that velocity and growth are continuous across time points, see
         `vgfm_sc.core.smoothing`.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes", method=vgfm_sc.methods.vgfm(rho=1.0))
     """
     _check_numbers(eps=eps, rho=rho, drift_rho=1.0 if drift_rho is None else drift_rho, noise=noise)
     coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho, drift_rho=drift_rho)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from vgfm_sc import tl
+from vgfm_sc.core.metrics import sampling_floor, wasserstein1
 
 
 @pytest.fixture
@@ -42,6 +43,15 @@ def test_w1_is_the_cost_of_the_best_matching():
     x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 3)) + 1
     cost = cdist(x, y)
     np.testing.assert_allclose(wasserstein1(x, y, np.full(40, 7.0)), cost[linear_sum_assignment(cost)].mean())
+
+
+@pytest.mark.parametrize("n", [40, 41, 400])
+def test_the_floor_is_the_distance_of_samples_of_half_the_size(n):
+    rng = np.random.default_rng(0)
+    independent = [wasserstein1(*rng.normal(size=(2, n // 2, 3))) for _ in range(100)]
+    found = [sampling_floor(rng.normal(size=(n, 3)), 5000, rng) for _ in range(10)]
+    assert np.mean(found) == pytest.approx(np.mean(independent), abs=4 * np.std(independent) / 10**0.5)
+    assert sampling_floor(rng.normal(size=(n, 3)), n // 4, rng) > 1.1 * np.mean(found)  # of fewer points it is more
 
 
 def test_the_table_is_kept_and_nothing_else_changes(fitted, unchanged, same_random_state):

@@ -65,6 +65,14 @@ def dynamics(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.tl.simulate(adata)
+    >>> vgfm_sc.pl.dynamics(adata, return_fig=True).savefig("dynamics.png")
     """
     given = ax
     fig, axes = _axes.panels(ax, 2, 2)

@@ -70,6 +70,14 @@ def fate(
     -------
     The figure with ``return_fig=True``; else the axes, a list of them on an embedding, or `None` when the
     figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.tl.fate(adata, "branch")
+    >>> vgfm_sc.pl.fate(adata)
     """
     if kind not in get_args(Kind):
         msg = f"kind must be one of {list(get_args(Kind))}, got {kind!r}."

@@ -66,6 +66,15 @@ def genes(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.tl.simulate(adata)
+    >>> vgfm_sc.tl.annotate(adata, ["branch", "gene1", "gene2"])
+    >>> vgfm_sc.pl.genes(adata, color="branch")
     """
     stored = _anndata.read_trajectories(adata, key)
     carried, values = _anndata.read_values(adata, key)

@@ -64,6 +64,13 @@ def growth(
     -------
     The figure with ``return_fig=True``; else the axes, a list of them with ``by_time``, or `None` when the figure was
     shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.pl.growth(adata, by_time=True)
     """
     basis = _axes.basis_of(adata, basis, key)
     x = _axes.coordinates(adata, basis, key)

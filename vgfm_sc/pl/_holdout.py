@@ -51,6 +51,13 @@ def holdout(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.holdout(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.pl.holdout(adata)
     """
     table = _anndata.read_holdout(adata, key)
     times, names = list(dict.fromkeys(table["time"])), list(dict.fromkeys(table["prediction"]))

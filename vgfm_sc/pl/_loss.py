@@ -45,6 +45,13 @@ def loss(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.pl.loss(adata)
     """
     history = _anndata.read_result(adata, key)["history"]
     if not history:

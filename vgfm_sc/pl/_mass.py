@@ -59,6 +59,15 @@ def mass(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.tl.simulate(adata)
+    >>> vgfm_sc.tl.annotate(adata, "branch")
+    >>> vgfm_sc.pl.mass(adata, "branch")
     """
     _, snapshots = _anndata.read_fitted(adata, key)
     stored = _anndata.read_trajectories(adata, key)

@@ -72,6 +72,15 @@ def snapshots(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, observed before simulated, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.tl.simulate(adata)
+    >>> vgfm_sc.tl.evaluate(adata)
+    >>> vgfm_sc.pl.snapshots(adata)
     """
     basis = _axes.basis_of(adata, basis, key)
     x = _axes.coordinates(adata, basis, key)

@@ -84,6 +84,14 @@ def trajectories(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.tl.simulate(adata)
+    >>> vgfm_sc.pl.trajectories(adata, color="mass")
     """
     _colors.check_color(color)
     basis = _axes.basis_of(adata, basis, key)

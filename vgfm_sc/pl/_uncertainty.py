@@ -54,6 +54,13 @@ def uncertainty(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes", n_models=5)
+    >>> vgfm_sc.pl.uncertainty(adata)
     """
     basis = _axes.basis_of(adata, basis, key)
     x = _axes.coordinates(adata, basis, key)

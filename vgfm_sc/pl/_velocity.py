@@ -78,6 +78,13 @@ def velocity(
     Returns
     -------
     The figure with ``return_fig=True``; else the axes, or `None` when the figure was shown.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
+    >>> vgfm_sc.pl.velocity(adata, kind="stream", color="branch")
     """
     if kind not in get_args(Kind):
         msg = f"kind must be one of {list(get_args(Kind))}, got {kind!r}."

@@ -94,6 +94,13 @@ def holdout(
         ``times`` holds a time that is not between others.
     KeyError, TypeError, ValueError, FloatingPointError
         As `vgfm_sc.tl.fit`.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> scores = vgfm_sc.tl.holdout(adata, "time", use_rep="X_genes", times=[1, 2])
+    >>> scores.pivot(index="time", columns="prediction", values="w1")
     """
     _anndata.check_key(key_added)
     slot = ("uns", f"{key_added}_holdout")

@@ -40,6 +40,17 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     ValueError
         The basis holds values that are not finite, is the representation of the fit itself, or its key is taken by
         something else.
+
+    Examples
+    --------
+    >>> import scanpy as sc
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.branching(n_genes=200)
+    >>> sc.pp.pca(adata)
+    >>> sc.pp.neighbors(adata)
+    >>> sc.tl.umap(adata)
+    >>> vgfm_sc.tl.fit(adata, "time")
+    >>> vgfm_sc.tl.project(adata, "umap")
     """
     result, snapshots, model = fitted(adata, key)
     _arguments.check_numbers({"seed": seed})
