@@ -96,3 +96,13 @@ def test_what_fit_writes_without_its_second_stage_is_drawn(unfitted, small):
 
     adata = tl.fit(unfitted[::12].copy(), "time", copy=True, **{**small, "match_steps": 2, "fit_steps": 0})
     assert [ax.get_title() for ax in pl.loss(adata)] == ["matching"]
+
+
+@pytest.mark.parametrize("last", [0.1, 0.5])
+def test_the_name_of_the_first_score_stands_within_the_axes(made, last):
+    made.uns["vgfm"]["history"]["fitting"]["score"] = np.array([0.3, last])
+    fig = pl.loss(made, return_fig=True)
+    fig.draw_without_rendering()
+    (text,) = fig.axes[2].texts
+    box, frame = text.get_window_extent(), fig.axes[2].get_window_extent()
+    assert frame.y0 <= box.y0 and box.y1 <= frame.y1

@@ -77,8 +77,15 @@ def loss(
         steps, score = (np.asarray(fitting[name], dtype=float) for name in ("check_step", "score"))
         rest[1].plot(steps, score, "o-", markersize=4, color="C3")
         rest[1].axhline(score[0], color=_colors.ink(), linewidth=0.8, linestyle=":")
+        worse = bool(score[-1] > score[0])  # the name stands where the curve goes: the other side may be outside
         rest[1].annotate(
-            "after matching", (1, score[0]), (-2, -3), ("axes fraction", "data"), "offset points", ha="right", va="top"
+            "after matching",
+            (1, score[0]),
+            (-2, 3 if worse else -3),
+            ("axes fraction", "data"),
+            "offset points",
+            ha="right",
+            va="bottom" if worse else "top",
         )
         rest[1].set(title="judgement", xlabel="step", ylabel="W1 / spread of the data")
     for panel in axes:

@@ -121,13 +121,13 @@ def trajectories(
     segments = np.stack([positions[:-1], positions[1:]], axis=2).reshape(-1, 2, 2)
     widths = linewidth * np.minimum(np.sqrt(between.ravel()), WIDEST)
     lines = LineCollection(list(segments), linewidths=widths, alpha=0.6, capstyle="round", zorder=2)
-    if groups is None:
+    if along is not None:
         lines.set(array=((along[:-1] + along[1:]) / 2).ravel(), cmap=cmap)
-        of_all = shown if same else along  # cells behind in the same colours: one scale
+        of_all = np.asarray(shown if same else along)  # cells behind in the same colours: one scale
         lines.set_norm(
             _colors.time_norm(adata, key) if color == "time" else Normalize(np.nanmin(of_all), np.nanmax(of_all))
         )
-    else:
+    elif groups is not None:
         listed = np.asarray([*colors.values(), na_color])  # code -1, a cell without a value, takes the last
         lines.set_color(list(np.broadcast_to(listed[groups.codes], between.shape).ravel()))
     ax.add_collection(lines)
