@@ -12,6 +12,8 @@ from vgfm_sc.tl._fitted import fitted
 def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int = 0) -> None:
     """Lay velocities and simulated trajectories on an embedding.
 
+    Call it again when the embedding has been made anew, or cells have been simulated again.
+
     Parameters
     ----------
     adata

@@ -79,7 +79,8 @@ def simulate(
         of the representation; ``mass``, float32, shape ``(n_times, n)``, 1 at the start; ``cells``, names of the
         cells, shape ``(n,)``; ``n_start``, the number of cells followed; ``share``, of the cells of that time point
         that could be drawn; ``mean_mass``, shape ``(n_times,)``, of the cells that could be drawn, or of the 10,000
-        first drawn of more. Read it with `vgfm_sc.get.trajectories`.
+        first drawn of more. Read it with `vgfm_sc.get.trajectories`. It takes the place of an earlier run and of what
+        `vgfm_sc.tl.annotate` and `vgfm_sc.tl.project` have added to that one.
 
         With ``branching`` the first ``n_start`` of the ``n`` columns are the cells followed, the others their
         descendants in order of birth. ``mass`` is 1 while a cell lives and 0 before its birth and after its death;
