@@ -13,7 +13,7 @@ import scanpy as sc
 
 import vgfm_sc
 
-adata = vgfm_sc.datasets.branching(n_cells=200, n_genes=200)
+adata = vgfm_sc.datasets.branching(n_cells=200, n_genes=200, seed=1)
 sc.pp.pca(adata, n_comps=20)
 vgfm_sc.tl.fit(adata, "time")
 vgfm_sc.tl.simulate(adata)

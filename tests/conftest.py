@@ -19,9 +19,8 @@ try:  # interpreters without torch run the tests of the AnnData contract
 except ImportError:
     torch = None
     collect_ignore = ["core", "interop", "tl"]
-    collect_ignore += [
-        f"test_{name}.py" for name in ("bad_input", "get", "faults", "load", "properties", "recovery", "reproducible")
-    ]
+    need_it = ("bad_input", "examples", "get", "faults", "load", "properties", "recovery", "reproducible")
+    collect_ignore += [f"test_{name}.py" for name in need_it]
 else:
     torch.set_num_threads(1)
 

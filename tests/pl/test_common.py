@@ -134,7 +134,7 @@ def test_the_frame_can_be_left_out(made, name):
 @pytest.mark.parametrize(("name", "basis"), [*((name, "umap") for name in ON_BASIS), ("growth", "X_umap")])
 def test_another_basis_is_drawn_on(made, name, basis):
     axes = listed(draw(name, made, basis))[: 3 if name == "dynamics" else None]
-    assert "umap1" in {ax.get_xlabel() for ax in axes}
+    assert "UMAP1" in {ax.get_xlabel() for ax in axes}
     for ax in axes:
         cells = max(clouds(ax), key=lambda cloud: len(cloud.get_offsets()))
         drawn, wanted = np.asarray(cells.get_offsets()), made.obsm["X_umap"]

@@ -99,7 +99,7 @@ def test_no_genes_are_refused(made, arguments):
     assert plt.get_fignums() == []
 
 
-def test_many_genes_go_in_rows_of_four(made):
+def test_many_genes_go_in_several_rows(made):
     names = [f"n{k}" for k in range(5)]
     stored(made)["values"] = {"names": np.array(names), "values": np.ones((5, 7, 5), dtype=np.float32)}
     axes = pl.genes(made, n_genes=5)

@@ -72,7 +72,7 @@ def test_a_time_point_that_was_dropped_has_no_panel(made):
     assert [ax.get_title() for ax in axes] == ["day = 0", "day = 3"]
 
 
-def test_many_time_points_go_in_rows_of_four(made):
+def test_many_time_points_go_in_several_rows(made):
     made.obs["day"] = np.arange(60) // 10 * 1.0
     made.uns["vgfm"]["time_points"] = np.arange(6.0)
     fig = pl.growth(made, by_time=True, return_fig=True)

@@ -52,7 +52,7 @@ def test_observed_cells_take_a_size(made):
 
 
 def test_titles_give_w1_once_it_has_been_measured(made):
-    assert [ax.get_title() for ax in pl.snapshots(made)[3:]] == ["", "W1 = 0.5", "W1 = 0.123"]
+    assert [ax.get_title() for ax in pl.snapshots(made)[3:]] == ["", "W1 = 0.500", "W1 = 0.123"]
     del made.uns["vgfm"]["evaluation"]
     assert [ax.get_title() for ax in pl.snapshots(made)[3:]] == ["", "", ""]
 
@@ -60,7 +60,7 @@ def test_titles_give_w1_once_it_has_been_measured(made):
 def test_w1_is_that_of_evaluate(written):
     table = written.uns["vgfm"]["evaluation"]
     titles = [ax.get_title() for ax in pl.snapshots(written)[5:]]
-    assert titles == ["", *(f"W1 = {w1:.3g}" for w1 in table["w1"])]
+    assert titles == ["", *(f"W1 = {w1:#.3g}" for w1 in table["w1"])]
 
 
 def test_labels_colour_both(made):
@@ -79,7 +79,7 @@ def test_labels_colour_both(made):
 def test_time_points_that_trajectories_do_not_reach_have_no_panels(made):
     stored(made)["times"] = np.array([1.0, 1.5, 2.0, 2.5, 3.0])
     axes = pl.snapshots(made)
-    assert [ax.get_title() for ax in axes] == ["day = 1", "day = 3", "W1 = 0.5", "W1 = 0.123"]
+    assert [ax.get_title() for ax in axes] == ["day = 1", "day = 3", "W1 = 0.500", "W1 = 0.123"]
     np.testing.assert_allclose(clouds(axes[2])[1].get_offsets(), stored(made)["positions"][0])
 
 
@@ -118,3 +118,7 @@ def test_without_a_frame_rows_are_still_named(made):
 def test_dead_cells_have_no_area(made):
     stored(made)["mass"][4] = [0, 1, 1, 1, 1, 1, 1]
     assert clouds(pl.snapshots(made)[5])[1].get_sizes()[0] == 0
+
+
+def test_w1_on_an_embedding_names_the_space_it_is_measured_in(made):
+    assert [ax.get_title() for ax in pl.snapshots(made, "umap")][-2:] == ["W1 (r) = 0.500", "W1 (r) = 0.123"]

@@ -66,7 +66,8 @@ class Interval:
         if not (growth > 0).all():
             msg = (
                 f"The coupling leaves {int((growth <= 0).sum())} of {len(growth)} cells without descendants. Are they "
-                "outliers, far from all later cells? Drop them, or raise rho of methods.vgfm."
+                "outliers, far from all later cells? Drop them, or let every cell send something: a larger rho does in "
+                "methods.vgfm."
             )
             raise ValueError(msg)
         start, stop = plan.data / growth[rows], plan.data

@@ -11,6 +11,7 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vgfm_sc import _anndata
 
@@ -22,6 +23,18 @@ RASTER_CELLS = 5_000
 
 PANEL = (4.6, 4.0)
 """Inches of a panel."""
+
+ONE_OF_MANY = (3.6, 3.1)
+"""Inches of one of several panels in rows."""
+
+MOST_IN_A_ROW = 3
+"""Panels beside each other: more are too small to read on a page."""
+
+BETWEEN = 0.12
+"""Inches around panels, so that what one is labelled with does not touch the next."""
+
+NAMES = {"diffmap": "DC", "pca": "PC", "tsne": "tSNE", "umap": "UMAP"}
+"""How scanpy names the axes of these bases."""
 
 ABOVE = 20.0
 """Points from the title of axes to that of the panels in them."""
@@ -92,7 +105,9 @@ def panels(
     check_axes(ax)
     if ax is None:
         whole = (size[0] * n_columns, size[1] * n_rows)
-        return plt.subplots(n_rows, n_columns, figsize=whole, layout="constrained", squeeze=False, **options)
+        fig, axes = plt.subplots(n_rows, n_columns, figsize=whole, layout="constrained", squeeze=False, **options)
+        cast(ConstrainedLayoutEngine, fig.get_layout_engine()).set(w_pad=BETWEEN)
+        return fig, axes
     fig = cast(Figure, ax.figure)
     where = ax.get_subplotspec()
     if where is None:
@@ -102,9 +117,11 @@ def panels(
     return fig, where.subgridspec(n_rows, n_columns).subplots(squeeze=False, **options)
 
 
-def wrapped(ax: Axes | None, n: int, size: tuple[float, float] = PANEL, **options: Any) -> tuple[Figure, list[Axes]]:
-    """``n`` panels in rows of at most four."""
-    n_rows = -(-n // 4)
+def wrapped(
+    ax: Axes | None, n: int, size: tuple[float, float] = ONE_OF_MANY, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """``n`` panels in rows of about as many each."""
+    n_rows = -(-n // MOST_IN_A_ROW)
     fig, axes = panels(ax, n_rows, -(-n // n_rows), size, **options)
     for spare in axes.ravel()[n:]:
         spare.set_axis_off()
@@ -121,7 +138,8 @@ def head(fig: Figure, given: Axes | None, title: str | None) -> None:
 
 def label(ax: Axes, basis: str, title: str | None, frameon: bool) -> None:
     """Axis names as scanpy gives them, no ticks."""
-    ax.set(xticks=[], yticks=[], xlabel=f"{basis}1", ylabel=f"{basis}2", title=title or "")
+    name = NAMES.get(basis, basis)
+    ax.set(xticks=[], yticks=[], xlabel=f"{name}1", ylabel=f"{name}2", title=title or "")
     if not frameon:
         ax.set_axis_off()
         ax.set_title(title or "")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from vgfm_sc import _anndata
 from vgfm_sc.pl import _axes, _colors
 
-PANEL = (3.8, 3.0)
+PANEL = (3.3, 2.8)
 """Inches of a panel."""
 
 

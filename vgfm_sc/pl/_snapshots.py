@@ -109,7 +109,8 @@ def snapshots(
 
     given = ax
     fig, axes = _axes.panels(ax, 2, len(shown), size=PANEL, sharex=True, sharey=True)
-    unit = _axes.time_name(adata, key)
+    unit, fitted = _axes.time_name(adata, key), _anndata.fitted_basis(adata, key)
+    space = "" if basis == fitted else f" ({fitted})"  # it is no distance on an embedding
     options: dict[str, Any] = {"linewidths": 0, "rasterized": len(x) > _axes.RASTER_CELLS}
     area = _axes.point_size(4 * len(x)) if size is None else size
     for column, k in enumerate(shown):
@@ -124,7 +125,7 @@ def snapshots(
         )
         time = cells.time_points[k]
         _axes.label(above, basis, f"{unit} = {time:g}", frameon)
-        _axes.label(below, basis, f"W1 = {w1[time]:.3g}" if time in w1 else None, frameon)
+        _axes.label(below, basis, f"W1{space} = {w1[time]:#.3g}" if time in w1 else None, frameon)
     for panel in axes.ravel():
         panel.label_outer()
     for panel, name in zip(axes[:, 0], ("observed", "simulated"), strict=True):
