@@ -234,7 +234,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "tl.fit: backed, no such column": (backed, fitting(time_key="day"), KeyError, "'day' not found"),
     "tl.holdout: two times": (on(made), calling(tl.holdout, "time", use_rep="X_genes"), ValueError, "at least three"),
     "tl.holdout: text": (unfitted, calling(tl.holdout, "time", use_rep="X_genes", times="a"), TypeError, "times must"),
-    "tl.holdout: quoted": (unfitted, calling(tl.holdout, "time", use_rep="X_genes", times="1"), TypeError, "numbers"),
+    "tl.holdout: quoted": (unfitted, calling(tl.holdout, "time", use_rep="X_genes", times="1"), TypeError, "got '1'"),
     "tl.holdout: first time": (unfitted, calling(tl.holdout, "time", use_rep="X_genes", times=0), ValueError, "only"),
     "tl.holdout: taken": (on(lambda: with_entry(made((9, 9, 9)), "uns", "vgfm_holdout", 1)),
                           calling(tl.holdout, "time", use_rep="X_genes"), ValueError, "another key_added"),

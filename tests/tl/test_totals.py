@@ -149,6 +149,22 @@ def test_labels_of_time_map_name_the_totals(data, quick, tmp_path):
     pd.testing.assert_frame_equal(tl.evaluate(ad.read_h5ad(tmp_path / "a.h5ad")), tl.evaluate(adata))
 
 
+def test_labels_of_time_map_name_times(data, quick):
+    adata = data.copy()
+    adata.obs["stage"] = [f"E{8 + t:g}" for t in adata.obs["time"]]
+    time_map = {"E8": 0, "E8.5": 0.5, "E10": 2}
+    tl.fit(adata, "stage", time_map=time_map, **quick)
+    tl.simulate(adata, start="E8.5", times=["E10"])
+    assert get.trajectories(adata)["time"].unique().tolist() == [0.5, 2]
+    pd.testing.assert_frame_equal(tl.interpolate(adata, "E8.5").obs, tl.interpolate(adata, 0.5).obs)
+    tl.descendants(adata, adata.obs["stage"] == "E8", to="E8.5")
+    assert adata.obs.loc[adata.obs["stage"] == "E10", "vgfm_descendants"].isna().all()
+    table = tl.holdout(adata, "stage", time_map=time_map, times="E8.5", **quick)
+    assert table["time"].unique().tolist() == [0.5]
+    with pytest.raises(TypeError, match=r"got 'E9'. Labels: \['E10', 'E8', 'E8.5'\]. Time points: \[0.0, 0.5, 2.0\]"):
+        tl.simulate(adata, start="E9")
+
+
 def told_to_train(monkeypatch) -> list[tuple]:
     """Totals and masses of each model, as they reach training."""
     told, real = [], training.train

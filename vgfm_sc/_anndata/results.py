@@ -35,12 +35,13 @@ def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]
     """The result stored under ``key`` and the cells it speaks of; a time point dropped since has no rows."""
     result = read_result(adata, key)
     params = result["params"]
-    labels = params.get("time_map_labels")
+    labels = None
+    if "time_map_labels" in params:
+        labels = dict(zip(map(str, params["time_map_labels"]), map(float, params["time_map_values"]), strict=True))
     if labels is None or params["time_key"] not in adata.obs:
         time = read_time(adata, params["time_key"])
     else:
-        numbers = dict(zip(map(str, labels), map(float, params["time_map_values"]), strict=True))
-        time = adata.obs[params["time_key"]].astype(str).map(numbers).to_numpy(dtype=float)
+        time = adata.obs[params["time_key"]].astype(str).map(labels).to_numpy(dtype=float)
     representation = Representation.stored(params)
     x = representation.read(adata)
     if x.shape[1] != len(result["scaling"]["centre"]):
@@ -51,7 +52,7 @@ def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]
         raise ValueError(msg)
     points = np.asarray(result["time_points"], dtype=float)
     given = np.asarray(params["totals"], dtype=float) if "totals" in params else None
-    return result, Snapshots(x, time, points, [np.flatnonzero(time == t) for t in points], given)
+    return result, Snapshots(x, time, points, [np.flatnonzero(time == t) for t in points], given, labels)
 
 
 def fitted_basis(adata: ad.AnnData, key: str) -> str:

@@ -23,7 +23,8 @@ class Snapshots(NamedTuple):
 
     ``x``: representation, shape ``(n_obs, d)``. ``time``: shape ``(n_obs,)``. ``time_points``: the distinct times,
     increasing. ``rows``: for each time point the positions of its cells in the object. ``given``: total mass of each
-    time point where the user has named it; `None` where each cell counts as 1 (see `read_totals`).
+    time point where the user has named it; `None` where each cell counts as 1 (see `read_totals`). ``labels``: times by
+    their names, where the user has named them.
     """
 
     x: np.ndarray
@@ -31,6 +32,7 @@ class Snapshots(NamedTuple):
     time_points: np.ndarray
     rows: list[np.ndarray]
     given: np.ndarray | None = None
+    labels: Mapping[str, float] | None = None
 
 
 def read_snapshots(
@@ -64,7 +66,8 @@ def read_snapshots(
             "Drop them or merge them with a neighbour; a continuous time, such as a pseudotime, is no sampling time."
         )
         raise ValueError(msg)
-    return Snapshots(x, time, time_points, rows, read_given(adata, mass, time, time_points, time_map))
+    labels = None if time_map is None else {str(label): float(t) for label, t in time_map.items()}
+    return Snapshots(x, time, time_points, rows, read_given(adata, mass, time, time_points, time_map), labels)
 
 
 def read_totals(snapshots: Snapshots) -> np.ndarray:

@@ -12,8 +12,7 @@ from vgfm_sc import _anndata
 
 def time_point(snapshots: _anndata.Snapshots, wanted: Any, name: str) -> int:
     """Place of ``wanted`` among the time points; it must have cells."""
-    points = snapshots.time_points
-    time = number(wanted, name, points)
+    time, points = number(wanted, name, snapshots), snapshots.time_points
     k = int(np.abs(points - time).argmin())
     if not abs(points[k] - time) <= _anndata.SAME_TIME * np.ptp(points) or not len(snapshots.rows[k]):
         here = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows)]
@@ -22,21 +21,25 @@ def time_point(snapshots: _anndata.Snapshots, wanted: Any, name: str) -> int:
     return k
 
 
-def number(time: Any, name: str, points: np.ndarray) -> float:
-    """A time as a float; errors list the time points."""
+def number(time: Any, name: str, snapshots: _anndata.Snapshots) -> float:
+    """A time, given as a number or by its label, as a float; errors list those there are."""
+    labels = snapshots.labels or {}
+    if isinstance(time, str) and time in labels:
+        return labels[time]
     if isinstance(time, bool | str) or time is None or np.ndim(time) or not np.isreal(time):
-        msg = f"{name} must be a time, as a number; got {time!r}. Time points: {points.tolist()}."
+        known = f"Labels: {list(labels)}. " if labels else ""
+        points = snapshots.time_points.tolist()
+        msg = f"{name} must be a time, as a number; got {time!r}. {known}Time points: {points}."
         raise TypeError(msg)
     return float(time)
 
 
-def numbers(times: Any, name: str, points: np.ndarray) -> np.ndarray:
-    """Times as float64; errors list the time points."""
+def numbers(times: Any, name: str, snapshots: _anndata.Snapshots) -> np.ndarray:
+    """Times, each as `number` takes it, as float64, shape ``(n,)``."""
     values = np.asarray(times)
     if values.dtype.kind not in "iuf":
-        msg = f"{name} must be times, as numbers; got {times!r}. Time points: {points.tolist()}."
-        raise TypeError(msg)
-    return values.astype(float)
+        values = np.asarray([number(time, name, snapshots) for time in values.ravel().tolist()])
+    return values.ravel().astype(float)
 
 
 def positions(snapshots: _anndata.Snapshots, cells: Any, name: str, otherwise: str) -> tuple[np.ndarray, float]:

@@ -12,7 +12,7 @@ from vgfm_sc.tl import _lineage
 def descendants(
     adata: AnnData,
     cells: Sequence[int] | Sequence[float] | np.ndarray,
-    to: float | None = None,
+    to: float | str | None = None,
     *,
     key: str = "vgfm",
     key_added: str | None = None,
@@ -32,7 +32,7 @@ def descendants(
         Cells of one time point: a boolean mask, positions, or a weight for every cell of ``adata``, 0 for those not
         meant.
     to
-        Time point to stop at; `None` goes to the last.
+        Time point to stop at, as a number or by its label in ``time_map``; `None` goes to the last.
     key
         The fit's ``key_added``.
     key_added

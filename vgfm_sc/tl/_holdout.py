@@ -25,7 +25,7 @@ def holdout(
     adata: AnnData,
     time_key: str,
     *,
-    times: Sequence[float] | float | None = None,
+    times: Sequence[float | str] | float | str | None = None,
     use_rep: str | None = "X_pca",
     layer: str | None = None,
     genes: Sequence[str] | str | None = None,
@@ -54,7 +54,8 @@ def holdout(
     time_key, use_rep, layer, genes, time_map, mass, growth_prior, device, seed, progress
         As in `vgfm_sc.tl.fit`; the baseline ``"otcfm"`` has no use for ``growth_prior``.
     times
-        Time points to leave out, each between others; all that are by default.
+        Time points to leave out, as numbers or by their labels in ``time_map``, each between others; all that are by
+        default.
     method
         What is compared with the baselines, as in `vgfm_sc.tl.fit`.
     key_added
@@ -118,7 +119,7 @@ def holdout(
     if growth_prior is not None:
         _arguments.check_takes_prior(chosen)
         prior = _anndata.read_prior(adata, growth_prior, snapshots.time, snapshots.time_points)
-    left_out = _between_others(snapshots.time_points, times)
+    left_out = _between_others(snapshots, times)
     if _has_seen(snapshots.x, np.isin(snapshots.time, snapshots.time_points[left_out])):
         msg = (
             f"{representation.where} is centred on all cells, those left out among them: it was fitted on what it is "
@@ -170,14 +171,15 @@ def _check_arguments(method: methods.Method, fit_arguments: Mapping[str, Any]) -
         raise ValueError(msg)
 
 
-def _between_others(points: np.ndarray, times: Sequence[float] | float | None) -> np.ndarray:
+def _between_others(snapshots: _anndata.Snapshots, times: Any) -> np.ndarray:
     """Positions of the time points to leave out."""
+    points = snapshots.time_points
     if len(points) < 3:
         msg = f"Leaving a time point out needs at least three, found {points.tolist()}."
         raise ValueError(msg)
     if times is None:
         return np.arange(1, len(points) - 1)
-    wanted = np.atleast_1d(_cells.numbers(times, "times", points))
+    wanted = _cells.numbers(times, "times", snapshots)
     nearest = np.abs(points[None] - wanted[:, None]).argmin(axis=1)
     off = np.abs(points[nearest] - wanted) > _anndata.SAME_TIME * np.ptp(points)
     wrong = off | ~np.isin(nearest, np.arange(1, len(points) - 1))

@@ -16,7 +16,7 @@ from vgfm_sc.tl._simulate import check_tol
 
 def interpolate(
     adata: AnnData,
-    time: float,
+    time: float | str,
     *,
     n_cells: int | None = None,
     cluster_key: str | Sequence[str] | None = None,
@@ -34,7 +34,7 @@ def interpolate(
     adata
         Annotated data after `vgfm_sc.tl.fit`; it is not changed.
     time
-        Within the range of the fit, in the unit of its time key.
+        Within the range of the fit, in the unit of its time key; or a label of its ``time_map``.
     n_cells
         How many cells to follow, drawn at random; `None` follows all.
     cluster_key
@@ -128,8 +128,7 @@ def interpolate(
 
 def _before(snapshots: _anndata.Snapshots, time: Any) -> tuple[int, float]:
     """Place of the last time point before ``time``, or of the first at that one, and the time as a number."""
-    points = snapshots.time_points
-    time = _cells.number(time, "time", points)
+    time, points = _cells.number(time, "time", snapshots), snapshots.time_points
     nearest = float(points[np.abs(points - time).argmin()])
     time = nearest if abs(nearest - time) <= _anndata.SAME_TIME * np.ptp(points) else time
     if not points[0] <= time <= points[-1]:

@@ -24,7 +24,7 @@ class Lineage(NamedTuple):
     weights: np.ndarray
 
 
-def read(adata: AnnData, cells: Any, to: float | None, key: str, *, forward: bool) -> Lineage:
+def read(adata: AnnData, cells: Any, to: float | str | None, key: str, *, forward: bool) -> Lineage:
     """The way from ``cells`` to the time point ``to``, or to the last (first) one."""
     _, snapshots = _anndata.read_fitted(adata, key)
     points = snapshots.time_points

@@ -25,8 +25,8 @@ def simulate(
     adata: AnnData,
     *,
     n_cells: int | None = 200,
-    start: float | Sequence[int] | np.ndarray | None = None,
-    times: Sequence[float] | None = None,
+    start: float | str | Sequence[int] | np.ndarray | None = None,
+    times: Sequence[float | str] | None = None,
     noise: float = 0.0,
     branching: bool = False,
     key: str = "vgfm",
@@ -48,8 +48,8 @@ def simulate(
     n_cells
         How many of the starting cells to follow, drawn at random; `None` follows all.
     start
-        Where from: a time point (`None`: the first), or cells of one time point as a boolean mask or positions. A
-        position that comes twice is followed twice.
+        Where from: a time point (`None`: the first), as a number or by its label in ``time_map``, or cells of one time
+        point as a boolean mask or positions. A position that comes twice is followed twice.
     times
         Times to keep, all after or all before the start and in order of travel; `None` goes from the start to the
         last time point in even steps. Times outside the observed range are an error: nothing was learned there.
@@ -110,7 +110,7 @@ def simulate(
     """
     _, snapshots, model = fitted(adata, key)
     cells, first = _starting_cells(snapshots, start)
-    grid = _grid(snapshots.time_points, first, times)
+    grid = _grid(snapshots, first, times)
     check_tol(tol)
     _arguments.check_numbers({"seed": seed})
     by_chance = bool(noise or branching)
@@ -155,7 +155,8 @@ def _starting_cells(snapshots: _anndata.Snapshots, start: Any) -> tuple[np.ndarr
     return snapshots.rows[k], float(snapshots.time_points[k])
 
 
-def _grid(points: np.ndarray, first: float, times: Sequence[float] | None) -> np.ndarray:
+def _grid(snapshots: _anndata.Snapshots, first: float, times: Sequence[float | str] | None) -> np.ndarray:
+    points = snapshots.time_points
     if times is None:
         if first == points[-1]:
             msg = f"Time {first:g} is the last. Name earlier times to go backward, for example times=[{points[0]:g}]."
@@ -163,7 +164,7 @@ def _grid(points: np.ndarray, first: float, times: Sequence[float] | None) -> np
         later = np.concatenate([[first], points[points > first]])
         parts = [np.linspace(a, b, POINTS_PER_INTERVAL + 1)[1:] for a, b in zip(later[:-1], later[1:], strict=True)]
         return np.concatenate([[first], *parts])
-    grid = _cells.numbers(times, "times", points).ravel()
+    grid = _cells.numbers(times, "times", snapshots)
     if len(grid) and grid[0] != first:
         grid = np.concatenate([[first], grid])
     steps = np.diff(grid)
