@@ -96,7 +96,10 @@ if os.environ.get("DOCS_OFFLINE"):
     intersphinx_mapping = {name: (url, found[-1:]) for name, (url, found) in intersphinx_mapping.items()}
 
 # the networks and units of a model, which nobody builds by hand
-nitpick_ignore = [("py:class", "vgfm_sc.core.nets.Networks"), ("py:class", "vgfm_sc.core.scaling.Scaling")]
+nitpick_ignore = [
+    ("py:class", "vgfm_sc.core.dynamics.networks.Networks"),
+    ("py:class", "vgfm_sc.core.dynamics.scaling.Scaling"),
+]
 
 # what annotations and docstrings call it: what its own documentation calls it
 ALIASES = {
@@ -111,9 +114,9 @@ ALIASES = {
 }
 # modules without a page: where the method tells what they do
 SECTIONS = {
-    "vgfm_sc.core.drift": "drift",
+    "vgfm_sc.core.transport.drift": "drift",
     "vgfm_sc.core.path": "path",
-    "vgfm_sc.core.smoothing": "smooth-joining",
+    "vgfm_sc.core.training.smoothing": "smooth-joining",
 }
 
 

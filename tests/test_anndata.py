@@ -333,7 +333,7 @@ def result(**params) -> dict:
 def test_cells_of_a_fit_are_found_by_time_point():
     adata = cells(["1", "0", "1", "5"])
     adata.uns["vgfm"] = result()
-    rows = _anndata.read_fitted(adata, "vgfm")[1].rows
+    rows = _anndata.fitted_snapshots(adata, "vgfm")[1].rows
     assert [r.tolist() for r in rows] == [[1], [0, 2]]
 
 
@@ -348,14 +348,14 @@ def test_cells_of_a_fit_are_found_by_time_point():
 def test_cells_of_a_fit_with_time_map_are_found(time, stored):
     adata = cells(time)
     adata.uns["vgfm"] = result(time_map_labels=np.array(list(stored)), time_map_values=np.array(list(stored.values())))
-    assert [r.tolist() for r in _anndata.read_fitted(adata, "vgfm")[1].rows] == [[0, 2], [1]]
+    assert [r.tolist() for r in _anndata.fitted_snapshots(adata, "vgfm")[1].rows] == [[0, 2], [1]]
 
 
 def test_representation_of_other_width_than_the_fit_is_refused():
     adata = cells([0, 0, 1, 1], X[:, :2])
     adata.uns["vgfm"] = result()
     with pytest.raises(ValueError, match=r"2 dimensions, the fit under 'vgfm' had 3.*vgfm_sc\.tl\.fit"):
-        _anndata.read_fitted(adata, "vgfm")
+        _anndata.fitted_snapshots(adata, "vgfm")
 
 
 def test_missing_trajectories_name_the_call():

@@ -243,8 +243,8 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "tl.simulate: back and forth": (fitted, calling(tl.simulate, times=[1, 0.5]), ValueError, "one direction"),
     "tl.simulate: no such start": (fitted, calling(tl.simulate, start=7), ValueError, r"Time points: \[0\.0, 1\.0"),
     "tl.simulate: start of two times": (fitted, calling(tl.simulate, start=[0, 500]), ValueError, "choose"),
-    "tl.simulate: no cells": (fitted, calling(tl.simulate, n_cells=0), ValueError, "n_cells must be .* at least 1"),
-    "tl.simulate: n_cells boolean": (fitted, calling(tl.simulate, n_cells=True), ValueError, "n_cells must be"),
+    "tl.simulate: no cells": (fitted, calling(tl.simulate, n_cells=0), ValueError, "n_cells must be positive"),
+    "tl.simulate: n_cells boolean": (fitted, calling(tl.simulate, n_cells=True), TypeError, "n_cells must be"),
     "tl.simulate: tol is text": (fitted, calling(tl.simulate, tol="a"), TypeError, "tol must be a number, got 'a'"),
     "tl.simulate: tol infinite": (fitted, calling(tl.simulate, tol=np.inf), ValueError, "tol must be positive and"),
     "tl.simulate: no seed": (fitted, calling(tl.simulate, seed=None), TypeError, "seed must be an integer"),
@@ -294,7 +294,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "methods.Method: coupling": (on(made), fitting(method=methods.Method(lambda *_: np.ones((2, 3)))), ValueError,
                                  r"shape \(2, 3\).*\(20, 30\) is needed"),
     "datasets.toggle_switch: cells":
-        (on(made), making(datasets.toggle_switch, n_per_branch=0), ValueError, "n_per_branch must be .* at least 1"),
+        (on(made), making(datasets.toggle_switch, n_per_branch=0), ValueError, "n_per_branch must be positive"),
     "datasets.branching: cells": (on(made), making(datasets.branching, n_cells=0), ValueError, "n_cells must be"),
     "datasets.branching: genes": (on(made), making(datasets.branching, n_genes=1), ValueError, "n_growth_genes=20"),
     "datasets.branching: times": (on(made), making(datasets.branching, times=(0, np.nan)), ValueError, "increasing"),
@@ -327,13 +327,13 @@ def test_input_works_and_is_checked_or_is_refused_and_changes_nothing(request, t
 
 def assert_sound(adata) -> None:
     """All is finite, cells have descendants, and couplings and flow meet the totals."""
-    result, snapshots = _anndata.read_fitted(adata, "vgfm")
+    result, snapshots = _anndata.fitted_snapshots(adata, "vgfm")
     assert np.isfinite(_anndata.read_velocity(adata, "vgfm")).all()
     assert np.isfinite(adata.obs["vgfm_growth"]).all()
     last = snapshots.rows[-1]
     assert np.isnan(adata.obs["vgfm_mass"].iloc[last]).all()
     assert (np.delete(adata.obs["vgfm_mass"].to_numpy(), last) > 0).all()
-    held = _anndata.read_totals(snapshots) / [len(rows) for rows in snapshots.rows]
+    held = snapshots.totals / [len(rows) for rows in snapshots.rows]
     for plan, mass in zip(get.couplings(adata).values(), held[1:] / held[0], strict=True):
         np.testing.assert_allclose(np.asarray(plan.sum(axis=0)).ravel(), mass, rtol=1e-3)
     scores = tl.evaluate(adata, max_cells=30)

@@ -10,23 +10,34 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "vgfm_sc"
 
+ROOMS = ("transport", "training", "dynamics", "reading")
+ARRAYS = {"torch", "numpy", "scipy", "sklearn", "ot", "tqdm", "joblib", "vgfm_sc.core", "vgfm_sc._checks"}
+
 # `anndata` is the type that public functions take, so every layer that meets the user may name it
 ALLOWED = {
     "": {"vgfm_sc.tl", "vgfm_sc.pl", "vgfm_sc.get", "vgfm_sc.datasets", "vgfm_sc.methods"},
-    "core": {"vgfm_sc.core", "torch", "numpy", "scipy", "ot", "tqdm", "joblib"},
-    "methods": {"vgfm_sc.core"},
-    "_anndata": {"vgfm_sc._anndata", "vgfm_sc._time", "numpy", "pandas", "anndata"},
+    "_checks": set(),
     "_time": {"numpy", "pandas"},
-    "get": {"vgfm_sc.core", "vgfm_sc.methods", "vgfm_sc._anndata", "numpy", "pandas", "scipy", "anndata"},
+    "core": ARRAYS,
+    "core.transport": ARRAYS | {"vgfm_sc.core.transport"},
+    "core.dynamics": ARRAYS | {"vgfm_sc.core.dynamics"},
+    "core.training": ARRAYS | {"vgfm_sc.core.training", "vgfm_sc.core.transport", "vgfm_sc.core.dynamics"},
+    "core.reading": ARRAYS | {"vgfm_sc.core.reading", "vgfm_sc.core.transport", "vgfm_sc.core.dynamics"},
+    "methods": {"vgfm_sc.core", "vgfm_sc.core.transport", "vgfm_sc._checks"},
+    "_anndata": {"vgfm_sc._anndata", "vgfm_sc._time", "numpy", "pandas", "anndata"},
+    "get": {"vgfm_sc.methods", "vgfm_sc._anndata", "vgfm_sc._checks", "numpy", "pandas", "scipy", "anndata"}
+    | {"vgfm_sc.core", *(f"vgfm_sc.core.{room}" for room in ROOMS)},
     "pl": {"vgfm_sc.pl", "vgfm_sc._anndata", "matplotlib", "numpy", "pandas", "anndata"},
-    "datasets": {"vgfm_sc.datasets", "numpy", "pandas", "scipy", "anndata", "pooch"},
+    "datasets": {"vgfm_sc.datasets", "vgfm_sc._checks", "numpy", "pandas", "scipy", "anndata", "pooch"},
 }
-ALLOWED["tl"] = ALLOWED["get"] | {"vgfm_sc.tl", "vgfm_sc.get", "tqdm"}
+ALLOWED["tl"] = ALLOWED["get"] | {"vgfm_sc.tl", "vgfm_sc.get", "vgfm_sc._time", "tqdm"}
 
 
 def layer_of(path: Path) -> str:
-    first = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    return "" if first == "__init__" else first
+    first, *others = path.relative_to(ROOT).parts
+    if first == "core" and others[0] in ROOMS:
+        return f"core.{others[0]}"
+    return "" if first == "__init__.py" else first.removesuffix(".py")
 
 
 def offences(source: str, layer: str, package: str) -> list[str]:
@@ -36,7 +47,8 @@ def offences(source: str, layer: str, package: str) -> list[str]:
         top = name.partition(".")[0]
         if top in sys.stdlib_module_names or name == "vgfm_sc":
             continue
-        unit = ".".join(name.split(".")[:2]) if top == "vgfm_sc" else top
+        room = name.startswith("vgfm_sc.core.") and name.split(".")[2] in ROOMS
+        unit = ".".join(name.split(".")[: 3 if room else 2]) if top == "vgfm_sc" else top
         if unit not in ALLOWED[layer]:
             found.append(f"line {line}: {name}")
     return found
@@ -55,8 +67,10 @@ def imports(tree: ast.AST, package: str):
             parents = package.split(".")
             parents = parents[: len(parents) - node.level + 1] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
-            parts = base == "vgfm_sc"
-            yield from ((f"{base}.{a.name}" if parts and is_part(a.name) else base, node.lineno) for a in node.names)
+            of = [*base.split(".")[1:], ""] if base.partition(".")[0] == "vgfm_sc" else None
+            yield from (
+                (f"{base}.{a.name}" if of and is_part("/".join(of) + a.name) else base, node.lineno) for a in node.names
+            )
         elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "vgfm_sc" and is_part(node.attr):
             yield f"vgfm_sc.{node.attr}", node.lineno
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
@@ -85,7 +99,7 @@ def test_layer_imports_only_what_it_may(path):
         ("from .. import _anndata", "core"),
         ("import torch.nn", "_anndata"),
         ("import torch", "pl"),
-        ("from vgfm_sc.core.model import Model", "pl"),
+        ("from vgfm_sc.core.dynamics.model import Model", "pl"),
         ("import vgfm_sc\nvgfm_sc.tl.simulate", "pl"),
         ("import matplotlib.pyplot as plt", "tl"),
         ("import importlib\nimportlib.import_module('torch')", "pl"),
@@ -94,19 +108,52 @@ def test_layer_imports_only_what_it_may(path):
         ("import anndata", "methods"),
         ("import torch", ""),
         ("import torch", "datasets"),
+        ("from vgfm_sc.core.training import train", "core"),
+        ("from vgfm_sc.core import dynamics", "core"),
+        ("from vgfm_sc.core.dynamics.flow import integrate", "core.transport"),
+        ("from vgfm_sc.core.transport import exact", "core.dynamics"),
+        ("from vgfm_sc.core.reading.distances import wasserstein1", "core.training"),
+        ("from ..training import fitting", "core.reading"),
+        ("from vgfm_sc.core.dynamics import model", "methods"),
     ],
 )
 def test_a_forbidden_import_is_found(source, layer):
-    assert offences(source, layer, "vgfm_sc.core" if layer == "core" else f"vgfm_sc.{layer}".rstrip("."))
+    assert offences(source, layer, f"vgfm_sc.{layer}".rstrip("."))
 
 
 @pytest.mark.parametrize(
     ("source", "layer"),
     [
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch", "pl"),
-        ("from . import nets\nfrom .flow import integrate\nimport torch", "core"),
+        ("from . import path\nfrom .coupling import Coupling\nimport torch", "core"),
+        ("from . import networks\nfrom .flow import integrate\nfrom vgfm_sc.core import device", "core.dynamics"),
+        ("from vgfm_sc.core.transport.exact import added\nfrom vgfm_sc.core import dynamics", "core.training"),
         ("import vgfm_sc\nvgfm_sc.__version__", "tl"),
     ],
 )
 def test_an_allowed_import_passes(source, layer):
     assert not offences(source, layer, f"vgfm_sc.{layer}")
+
+
+def test_no_file_of_core_imports_itself_by_way_of_others():
+    files = {module(path): path for path in (ROOT / "core").rglob("*.py")}
+    reached = {}
+    for name, path in files.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        found = {one for one, _ in imports(ast.parse(path.read_text()), package)}
+        reached[name] = {one if one in files else one.rpartition(".")[0] for one in found} & files.keys() - {package}
+    for _ in files:  # the longest way there can be
+        reached = {name: to.union(*(reached[one] for one in to)) for name, to in reached.items()}
+    assert [name for name, to in reached.items() if name in to] == []
+
+
+def module(path: Path) -> str:
+    return ".".join(["vgfm_sc", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize(
+    "folder", [ROOT / "core", *(ROOT / "core" / room for room in ROOMS)], ids=lambda path: path.name
+)
+def test_a_room_has_about_ten_files_at_most_and_says_what_lives_there(folder):
+    assert len(list(folder.glob("*.py"))) <= 11
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))

@@ -22,7 +22,7 @@ def cells(**columns) -> ad.AnnData:
 
 def totals(adata, mass="counts", time_map=None, time_key="t"):
     representation = _anndata.Representation("X_r")
-    return _anndata.read_totals(_anndata.read_snapshots(adata, time_key, representation, time_map, mass))
+    return _anndata.read_snapshots(adata, time_key, representation, time_map, mass).totals
 
 
 def test_counts_are_the_default():
@@ -67,7 +67,7 @@ def test_totals_given_do_not_change_with_the_cells_that_are_left():
         "weights": {},
     }
     for some in (adata, adata[1:], adata[adata.obs["t"] != 0.5]):
-        assert _anndata.read_totals(_anndata.read_fitted(some, "vgfm")[1]).tolist() == [10, 40, 20]
+        assert _anndata.fitted_sampling(some, "vgfm")[1].totals.tolist() == [10, 40, 20]
 
 
 BAD_TOTALS = {

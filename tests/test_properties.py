@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vgfm_sc import get, methods, tl
-from vgfm_sc.core.coupling import MARGINAL_TOL
+from vgfm_sc.core.transport.entropic import MARGINAL_TOL
 
 few = settings(derandomize=True, max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 fewer = settings(few, max_examples=6)

@@ -7,7 +7,7 @@ from anndata import AnnData
 from scipy.spatial.distance import cdist
 
 import vgfm_sc
-from vgfm_sc.core.metrics import wasserstein1
+from vgfm_sc.core.reading.distances import wasserstein1
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,11 @@ from scipy.sparse import issparse
 from vgfm_sc import _anndata, get, pl
 
 try:  # interpreters without torch read, write and draw what others have made
+    import torch
+
     from vgfm_sc import tl
-    from vgfm_sc.core import nets, state
+    from vgfm_sc.core.dynamics import networks as nets
+    from vgfm_sc.core.dynamics import stored
 except ImportError:
     tl = None
 needs_torch = pytest.mark.skipif(tl is None, reason="torch is not installed here")
@@ -124,7 +127,7 @@ def test_what_came_back_can_be_stored_again(worked, read_again, tmp_path):
 @needs_torch
 def test_networks_answer_as_before(worked, read_again):
     for key in ("vgfm", "of_genes"):
-        x = _anndata.read_fitted(worked, key)[1].x
+        x = _anndata.fitted_snapshots(worked, key)[1].x
         time = worked.uns[key]["time_points"][1]
         for found, wanted in zip(get.model(read_again, key)(time, x), get.model(worked, key)(time, x), strict=True):
             np.testing.assert_array_equal(found, wanted)
@@ -209,7 +212,7 @@ def test_file_of_the_first_version_is_small():
 def test_first_version_is_read(first):
     for key in ("vgfm", "of_genes"):
         assert first.uns[key]["version"] == "0.1.0"
-        _, snapshots = _anndata.read_fitted(first, key)
+        _, snapshots = _anndata.fitted_snapshots(first, key)
         sent = np.concatenate([np.asarray(plan.sum(axis=1)).ravel() for plan in get.couplings(first, key).values()])
         held = first.obs[f"{key}_mass"].notna().to_numpy()
         before_the_last = snapshots.time < snapshots.time_points[-1]
@@ -225,7 +228,7 @@ def test_first_version_is_read(first):
 @needs_torch
 def test_networks_of_the_first_version_answer_as_stored(first):
     for key, name in (("vgfm", "vgfm_velocity_pca"), ("of_genes", "of_genes_velocity_genes")):
-        _, snapshots = _anndata.read_fitted(first, key)
+        _, snapshots = _anndata.fitted_snapshots(first, key)
         v, g = get.model(first, key)(snapshots.time, snapshots.x)
         np.testing.assert_allclose(v, first.obsm[name], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(g, first.obs[f"{key}_growth"], rtol=1e-4, atol=1e-5)
@@ -296,11 +299,11 @@ def test_weights_of_other_networks_are_refused(worked, unchanged, changes, messa
 
 @needs_torch
 def test_sizes_that_are_declared_alone_take_no_memory():
-    weights = state.weights(nets.seeded(3, 8, 1, 3, 0).requires_grad_(False))
+    weights = stored.weights(nets.Networks(3, 8, 1, 3, torch.Generator().manual_seed(0)).requires_grad_(False))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for width, depth in ((10**5, 1), (10**18, 3), (8, 10**7)):
         with pytest.raises(ValueError, match="do not fit"):
-            state.networks(weights, 3, width, depth, 3)
+            stored.networks(weights, 3, width, depth, 3)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB; the first would take 40 GB
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+SAME_TIME = 1e-6
+"""Share of the time course by which times may differ: those read from float32 are not quite the numbers people type."""
+
 NOT_NUMBERS = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64, pd.Period)
 
 
@@ -61,3 +64,42 @@ def _mapped(values: pd.Series, name: str, time_map: Mapping[Any, float]) -> pd.S
         msg = f"time_map must give a number for each value, got {dict(time_map)}."
         raise TypeError(msg) from error
     return values.map(numbers).astype(float)
+
+
+def meant(
+    time: Any, name: str, labels: Mapping[str, float] | None, points: np.ndarray, *, between: bool = False
+) -> float | None:
+    """The time that a user means by ``time``; `None` if it is neither a label nor a number.
+
+    A string is a label of ``time_map``. A number is a time; only if the course has no such time, it is the label
+    written as that number. A number that could be both is refused. A time that differs from one of the sampling times
+    ``points``, shape ``(n_time_points,)``, by rounding is returned as that one. With ``between``, every time within the
+    course is one of its times.
+    """
+    labels = labels or {}
+    if isinstance(time, str):
+        return labels.get(time)
+    if isinstance(time, bool | np.bool_) or time is None or np.ndim(time) or not np.isreal(time):
+        return None
+    number, near = float(time), SAME_TIME * np.ptp(points)
+    nearest = float(points[np.abs(points - number).argmin()])
+    sampled = abs(nearest - number) <= near
+    number = nearest if sampled else number
+    as_label = next((label for label in labels if _number(label) == float(time)), None)
+    if as_label is None or abs(labels[as_label] - number) <= near:
+        return number
+    if not (sampled or (between and points[0] <= number <= points[-1])):
+        return labels[as_label]
+    other = next((f", {label!r} for time {t:g}" for label, t in labels.items() if abs(t - number) <= near), "")
+    msg = (
+        f"{name}: {time!r} is a label of time_map, for time {labels[as_label]:g}, and also a time of the course. Give "
+        f"the label as a string: {as_label!r} for time {labels[as_label]:g}{other}."
+    )
+    raise ValueError(msg)
+
+
+def _number(label: str) -> float | None:
+    try:
+        return float(label)
+    except ValueError:
+        return None

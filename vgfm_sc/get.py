@@ -9,10 +9,10 @@ import pandas as pd
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
-from vgfm_sc import _anndata
+from vgfm_sc import _anndata, _checks
 
 if TYPE_CHECKING:
-    from vgfm_sc.core.model import Model
+    from vgfm_sc.core.dynamics.model import Model
 
 __all__ = ["couplings", "genes", "model", "trajectories"]
 
@@ -21,7 +21,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def model(adata: AnnData, key: str = "vgfm") -> Model:
+def model(adata: AnnData, key: str = "vgfm", *, device: str = "auto") -> Model:
     """The fitted networks as a function ``model(t, x) -> (v, g)`` in your own units.
 
     Parameters
@@ -30,6 +30,8 @@ def model(adata: AnnData, key: str = "vgfm") -> Model:
         Annotated data after `vgfm_sc.tl.fit`.
     key
         The fit's ``key_added``.
+    device
+        Where to evaluate the networks, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
@@ -44,18 +46,20 @@ def model(adata: AnnData, key: str = "vgfm") -> Model:
     >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
     >>> velocity, growth = vgfm_sc.get.model(adata)(1.5, adata.obsm["X_genes"])
     """
-    from vgfm_sc.core import state
-    from vgfm_sc.core.model import Model
-    from vgfm_sc.core.scaling import Scaling
+    from vgfm_sc.core import device as devices
+    from vgfm_sc.core.dynamics import stored
+    from vgfm_sc.core.dynamics.model import Model
+    from vgfm_sc.core.dynamics.scaling import Scaling
 
     result = _anndata.read_result(adata, key)
-    stored = result["scaling"]
-    length, middle, unit = (float(stored[name]) for name in ("length", "time_middle", "time_unit"))
-    axes, ticks = (np.asarray(stored[name], dtype=float) if name in stored else None for name in ("axes", "ticks"))
-    scaling = Scaling(np.asarray(stored["centre"], dtype=float), length, middle, unit, axes, ticks)
+    numbers = result["scaling"]
+    length, middle, unit = (float(numbers[name]) for name in ("length", "time_middle", "time_unit"))
+    axes, ticks = (np.asarray(numbers[name], dtype=float) if name in numbers else None for name in ("axes", "ticks"))
+    scaling = Scaling(np.asarray(numbers["centre"], dtype=float), length, middle, unit, axes, ticks)
+    place = devices.choose(device)
     width, depth = (int(result["params"][name]) for name in ("width", "depth"))
-    networks = state.networks(result["weights"], scaling.n_axes, width, depth, len(result["time_points"]))
-    return Model(networks, scaling)
+    networks = stored.networks(result["weights"], scaling.n_axes, width, depth, len(result["time_points"]))
+    return Model(networks.to(place), scaling)
 
 
 def couplings(adata: AnnData, key: str = "vgfm") -> dict[tuple[float, float], csr_matrix]:
@@ -80,13 +84,13 @@ def couplings(adata: AnnData, key: str = "vgfm") -> dict[tuple[float, float], cs
     >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
     >>> plan = vgfm_sc.get.couplings(adata)[0.0, 1.0]
     """
-    result, snapshots = _anndata.read_fitted(adata, key)
+    _, sampling = _anndata.fitted_sampling(adata, key)
     name = _anndata.Keys.of(key, _anndata.fitted_basis(adata, key)).coupling
     if name not in adata.obsp:
         msg = f"adata.obsp[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
         raise KeyError(msg)
     joined = csr_matrix(adata.obsp[name])
-    points, rows = snapshots.time_points, snapshots.rows
+    points, rows = sampling.time_points, sampling.rows
     return {
         (float(points[k]), float(points[k + 1])): joined[rows[k]][:, rows[k + 1]]
         for k in range(len(points) - 1)
@@ -164,9 +168,8 @@ def genes(
     >>> vgfm_sc.tl.rank_genes(adata)
     >>> vgfm_sc.get.genes(adata, n_genes=10)
     """
-    if n_genes is not None and (isinstance(n_genes, bool) or not isinstance(n_genes, int | np.integer) or n_genes < 0):
-        msg = f"n_genes must be None or a whole number of at least 0, got {n_genes!r}."
-        raise ValueError(msg)
+    if n_genes is not None:
+        _checks.whole("n_genes", n_genes, least=0)
     table = _anndata.read_ranking(adata, key, by)
     if group is not None:
         found = [] if "group" not in table else list(pd.unique(table["group"]))

@@ -5,15 +5,14 @@ Write your own by filling in `Method` and passing it to ``vgfm_sc.tl.fit(..., me
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from numbers import Real
 from typing import Any
 
-from vgfm_sc.core import coupling as couplings
+from vgfm_sc import _checks
 from vgfm_sc.core import path as paths
+from vgfm_sc.core.transport import entropic
 
 __all__ = ["Method", "otcfm", "vgfm"]
 
@@ -33,7 +32,9 @@ class Method:
         float32 tensors on the device of the fit; masses of shapes ``(n,)`` and ``(m,)``, with a growth prior
         ``mass0`` in the ratios that it expects at the end of the interval; a CPU ``torch.Generator``.
         The plan, shape ``(n, m)``, holds the mass each source cell sends to each target cell; it may be an array, a
-        tensor, a scipy sparse matrix or a `vgfm_sc.core.coupling.Coupling`. Every row needs a positive sum.
+        tensor, a scipy sparse matrix or a `vgfm_sc.core.coupling.Coupling`. Column j must sum to ``mass1[j]``, within
+        0.1% of the total mass over all columns, and every row needs a positive sum: what a row sums to is what its
+        cell becomes.
     path
         Function ``(x0, x1, log_growth, s) -> PathPoint`` on pairs, ``s`` in [0, 1]: see `vgfm_sc.core.path`.
     noise
@@ -59,7 +60,7 @@ class Method:
             if not callable(getattr(self, name)):
                 msg = f"{name} must be a function, got {getattr(self, name)!r}."
                 raise TypeError(msg)
-        _check_numbers(noise=self.noise)
+        _checks.real("noise", self.noise, zero=True)
 
 
 def vgfm(
@@ -84,13 +85,13 @@ def vgfm(
         needed instead of moving there.
     drift_rho
         The penalty in a first plan that says how cells drift; the plan proper couples them from there, see
-        `vgfm_sc.core.drift`. `None` couples cells from where they stand.
+        `vgfm_sc.core.transport.drift`. `None` couples cells from where they stand.
     noise
         Standard deviation of Gaussian noise on the path, per axis, as a share of the distance between a cell and its
         nearest neighbour per axis (median over a snapshot).
     smooth
         Bend the straight paths so that velocity and growth are continuous across time points, see
-        `vgfm_sc.core.smoothing`.
+        `vgfm_sc.core.training.smoothing`.
 
     Examples
     --------
@@ -98,8 +99,11 @@ def vgfm(
     >>> adata = vgfm_sc.datasets.toggle_switch()
     >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes", method=vgfm_sc.methods.vgfm(rho=1.0))
     """
-    _check_numbers(eps=eps, rho=rho, drift_rho=1.0 if drift_rho is None else drift_rho, noise=noise)
-    coupling = partial(couplings.semi_relaxed, eps=eps, rho=rho, drift_rho=drift_rho)
+    for name, value in (("eps", eps), ("rho", rho), ("drift_rho", drift_rho)):
+        if value is not None:
+            _checks.real(name, value)
+    _checks.real("noise", noise, zero=True)
+    coupling = partial(entropic.semi_relaxed, eps=eps, rho=rho, drift_rho=drift_rho)
     settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth}
     if drift_rho is not None:
         settings["drift_rho"] = drift_rho
@@ -114,16 +118,7 @@ def otcfm(*, eps: float = 0.002, noise: float = 0.5) -> Method:
     eps, noise
         As in `vgfm`.
     """
-    _check_numbers(eps=eps, noise=noise)
-    coupling = partial(couplings.balanced, eps=eps)
+    _checks.real("eps", eps)
+    _checks.real("noise", noise, zero=True)
+    coupling = partial(entropic.balanced, eps=eps)
     return Method(coupling, noise=noise, name="otcfm", settings={"eps": eps, "noise": noise})
-
-
-def _check_numbers(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, Real):
-            msg = f"{name} must be a number, got {value!r}."
-            raise TypeError(msg)
-        if not 0 <= value < math.inf or (value == 0 and name != "noise"):
-            msg = f"{name} must be {'at least 0' if name == 'noise' else 'positive'} and finite, got {value!r}."
-            raise ValueError(msg)

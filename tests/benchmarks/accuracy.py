@@ -21,7 +21,7 @@ import torch
 from cases import CASES, Case, branches
 
 import vgfm_sc
-from vgfm_sc.core.metrics import wasserstein1
+from vgfm_sc.core.reading.distances import wasserstein1
 
 MAX_CELLS = 10_000
 """Of exact transport when scoring: none of the data sets has more at one time point."""

@@ -19,8 +19,10 @@ import torch
 from cases import clusters
 
 import vgfm_sc
-from vgfm_sc.core import coupling, device, sinkhorn
-from vgfm_sc.core.scaling import Scaling
+from vgfm_sc.core import device
+from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.core.transport import entropic, sinkhorn
+from vgfm_sc.core.transport.pairs import Pairs
 
 
 def problem(n: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,17 +38,9 @@ def problem(n: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def ours(x: torch.Tensor, y: torch.Tensor, eps: float, rho: float, tol: float) -> tuple[float, int]:
     """Marginal error and products with the plan."""
     ones = [torch.ones_like(z[:, 0]) for z in (x, y)]
-    solved = sinkhorn.solve(
-        x,
-        y,
-        *ones,
-        eps=eps,
-        rho=rho,
-        tol=tol,
-        max_iter=10_000,
-        block=coupling.BLOCK_PAIRS[x.device.type],
-        generator=torch.Generator().manual_seed(0),
-    )
+    pairs = Pairs(x, y, *ones, entropic.BLOCK_PAIRS[x.device.type])
+    draw = torch.Generator().manual_seed(0)
+    solved = sinkhorn.solve(pairs, eps=eps, rho=rho, tol=tol, max_iter=10_000, generator=draw)
     return solved.marginal_error, solved.n_iter
 
 
@@ -85,7 +79,7 @@ def parts(most_pairs: list[int], repeats: int) -> None:
         of = adata.obs[group].to_numpy()[time_of == t0]
         whole: tuple | None = None
         for most in [10**12, *most_pairs]:
-            coupling.MOST_PAIRS = dict.fromkeys(coupling.MOST_PAIRS, most)
+            entropic.MOST_PAIRS = dict.fromkeys(entropic.MOST_PAIRS, most)
             for seed in range(1 if whole is None else repeats):
                 began = time.perf_counter()
                 masses = torch.ones_like(x0[:, 0]), torch.ones_like(x1[:, 0])
@@ -121,7 +115,7 @@ def main() -> None:
     parser.add_argument("--parts", action="store_true")
     args = parser.parse_args()
     if args.parts:
-        parts([coupling.MOST_PAIRS["cpu"], coupling.MOST_PAIRS["cpu"] // 10], 1)
+        parts([entropic.MOST_PAIRS["cpu"], entropic.MOST_PAIRS["cpu"] // 10], 1)
         return
     print(f"eps {args.eps}, rho {args.rho}, tol {args.tol}, {args.dims} dimensions, {torch.get_num_threads()} threads")
     for n in args.cells:

@@ -21,7 +21,7 @@ from accuracy import machine
 from anndata import AnnData
 
 import vgfm_sc
-from vgfm_sc.core import fates
+from vgfm_sc.core.reading import fates
 from vgfm_sc.datasets import _branching
 
 DRAWS = [(500, 10, 0), (500, 10, 1), (500, 10, 2), (300, 10, 0), (1000, 10, 0), (500, 2, 0), (500, 30, 0)]

@@ -11,7 +11,7 @@ import numpy as np
 from cases import CASES, Case, toggle
 
 import vgfm_sc
-from vgfm_sc.core.metrics import wasserstein1
+from vgfm_sc.core.reading.distances import wasserstein1
 
 FRESH_SEEDS = range(101, 109)
 HELD_OUT_SHARE = 0.2

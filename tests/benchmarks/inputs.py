@@ -12,7 +12,7 @@ import scanpy as sc
 from cases import toggle
 
 import vgfm_sc
-from vgfm_sc.core.metrics import wasserstein1
+from vgfm_sc.core.reading.distances import wasserstein1
 
 RHOS = (0.1, 0.5, 2.0, 10.0)
 

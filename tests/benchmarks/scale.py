@@ -47,11 +47,11 @@ def one(n_cells: int, n_dims: int, times: list[float], fit: list[str]) -> None:
     from cases import RATES, clusters
 
     import vgfm_sc
-    from vgfm_sc.tl import _ensemble
+    from vgfm_sc.tl import _models
 
     case = clusters(n_cells, n_dims, tuple(times))
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    _ensemble.tqdm = Clock
+    _models.tqdm = Clock
     began = time.perf_counter()
     vgfm_sc.tl.fit(case.adata, case.time_key, use_rep=case.use_rep, **changes(fit))
     total = time.perf_counter() - began

@@ -27,9 +27,12 @@ from accuracy import MAX_CELLS, machine
 from cases import CASES, clusters
 
 import vgfm_sc
-from vgfm_sc.core import coupling, device, fitting, matching, nets, optim, path
-from vgfm_sc.core.flow import CHUNK_CELLS
-from vgfm_sc.core.scaling import Scaling
+from vgfm_sc.core import device, path
+from vgfm_sc.core.dynamics import networks as nets
+from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
+from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.core.training import fitting, matching, optim
+from vgfm_sc.core.transport import entropic
 
 WIDTH, DEPTH, PAIRS = 128, 4, 256
 """Defaults of `vgfm_sc.tl.fit`."""
@@ -69,20 +72,22 @@ def step() -> None:
         intervals = []
         for k, (x0, x1) in enumerate(zip(cells[:-1], cells[1:], strict=True)):
             masses = torch.ones_like(x0[:, 0]), torch.ones_like(x1[:, 0])
-            plan = coupling.balanced(x0, x1, *masses, torch.Generator().manual_seed(0), eps=0.002)
+            plan = entropic.balanced(x0, x1, *masses, torch.Generator().manual_seed(0), eps=0.002)
             ends = (x0, x1), (times[k], times[k + 1])
             intervals.append(matching.Interval(plan, *ends, path.straight, (0.01, 0.01), None))
         size, n_steps = PAIRS // len(intervals), 100
         batches = list(matching.batches(intervals, size, n_steps, torch.Generator().manual_seed(0)))
 
         def start(cells=cells, times=times) -> nets.Networks:
-            networks = nets.seeded(cells[0].shape[1], WIDTH, DEPTH, len(times), 0).to(cells[0].device)
+            networks = nets.Networks(cells[0].shape[1], WIDTH, DEPTH, len(times), torch.Generator().manual_seed(0)).to(
+                cells[0].device
+            )
             networks.keep_to(torch.cat(cells))
             return networks
 
         def floor(batches=batches, start=start) -> None:
             networks = start()
-            optimiser = optim.Muon(networks, 0.05, len(batches))
+            optimiser = optim.Optimiser(networks, 0.01, len(batches))
             for batch in batches:
                 state = torch.cat([batch.x, batch.t[:, None]], dim=1)
                 off = (networks.velocity(state) - batch.v).square().mean() + (
@@ -102,7 +107,7 @@ def step() -> None:
         )
     for n in (2000, 20_000, 200_000):
         cells, times = unitless(clusters(n, 50, (0.0, 1.0)))
-        networks = nets.seeded(50, WIDTH, DEPTH, 2, 0).to(cells[0].device)
+        networks = nets.Networks(50, WIDTH, DEPTH, 2, torch.Generator().manual_seed(0)).to(cells[0].device)
         course, generator = fitting.Course(cells, times, [1.0, 1.0], [True, True]), torch.Generator().manual_seed(0)
 
         def fitted(networks=networks, course=course, generator=generator) -> None:
@@ -150,7 +155,7 @@ def simulate() -> None:
         model.simulate(x, np.linspace(0, 4, 81), tol=1e-4)
         model.networks.individual = individual
         made = list(sizes)
-        batch = torch.as_tensor(model.scaling.to_unitless(x[:CHUNK_CELLS]), dtype=torch.float32)
+        batch = torch.as_tensor(model.scaling.to_unitless(x[:BLOCK_CELLS]), dtype=torch.float32)
 
         @torch.no_grad()
         def bare(made=made, batch=batch) -> None:

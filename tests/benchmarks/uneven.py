@@ -4,7 +4,8 @@
 
 ``decay``: cells settle at a resting point, fast along one axis and slowly along the other, sampled about as far along
 each time. ``drift``: two groups move evenly and grow at their own rates, so that time itself is the best clock. Five
-times, the last interval ``ratio`` times the first; with the clock of `vgfm_sc.core.clock`, and with time in its place.
+times, the last interval ``ratio`` times the first; with the clock of `vgfm_sc.core.dynamics.clock`, and with time in
+its place.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from accuracy import machine
 from anndata import AnnData
 
 import vgfm_sc
-from vgfm_sc.core import clock
+from vgfm_sc.core.dynamics import clock
 
 RATIOS = (12, 40, 150)
 SEEDS = (0, 1)

@@ -1,6 +1,4 @@
 import os
-import threading
-import warnings
 
 import joblib
 import pytest
@@ -43,72 +41,6 @@ def test_one_by_one(workers):
     assert jobs.one_by_one(3)
     with joblib.parallel_config(**workers):
         assert jobs.one_by_one(1) and not jobs.one_by_one(3)
-
-
-def warning_job():
-    def job(k):
-        warnings.warn(f"job {k}", RuntimeWarning, stacklevel=1)
-        return k
-
-    return job
-
-
-def test_warnings_reach_the_caller(workers):
-    with pytest.warns(RuntimeWarning) as caught:
-        assert in_workers(workers, warning_job()) == [0, 1, 2, 3]
-    assert sorted(str(w.message) for w in caught) == ["job 0", "job 1", "job 2", "job 3"]
-    assert {w.filename for w in caught} == {__file__}
-
-
-def test_warnings_of_jobs_within_jobs_reach_the_caller(workers):
-    inner = warning_job()
-
-    def outer(k):
-        return list(jobs.each(inner, [(10 * k,), (10 * k + 1,)]))
-
-    with pytest.warns(RuntimeWarning) as caught:
-        in_workers(workers, outer)
-    assert len(caught) == 8
-
-
-def test_warnings_are_errors_where_the_caller_says_so(workers):
-    with pytest.raises(RuntimeWarning, match="job"):
-        in_workers(workers, warning_job())
-
-
-def test_threads_that_record_at_once_lose_nothing_and_leave_warnings_as_they_were():
-    recorder, before = jobs.Recorder(), (warnings.filters, list(warnings.filters), warnings.showwarning)
-    started, first_done, heard = threading.Barrier(2, timeout=10), threading.Event(), {}
-
-    def first():
-        with recorder.recording() as heard["first"]:
-            started.wait()
-            warnings.warn("first", UserWarning, stacklevel=1)
-        first_done.set()
-
-    def second():
-        with recorder.recording() as heard["second"]:
-            started.wait()
-            first_done.wait(10)
-            warnings.warn("second", UserWarning, stacklevel=1)
-
-    threads = [threading.Thread(target=target) for target in (first, second)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {name: [message for message, *_ in found] for name, found in heard.items()} == {
-        "first": ["first"],
-        "second": ["second"],
-    }
-    assert before == (warnings.filters, list(warnings.filters), warnings.showwarning)
-
-
-def test_a_job_that_fails_leaves_warnings_as_they_were():
-    recorder, before = jobs.Recorder(), (warnings.filters, warnings.showwarning)
-    with pytest.raises(ValueError, match="failed"), recorder.recording():
-        raise ValueError("failed")
-    assert before == (warnings.filters, warnings.showwarning)
 
 
 def test_an_error_keeps_its_type():

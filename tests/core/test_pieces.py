@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from vgfm_sc.core import device, metrics, nets, optim, state
-from vgfm_sc.core.model import Model
-from vgfm_sc.core.scaling import Scaling
+from vgfm_sc.core import device
+from vgfm_sc.core.dynamics import networks as nets
+from vgfm_sc.core.dynamics import stored
+from vgfm_sc.core.dynamics.model import Model
+from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.core.reading import distances
+from vgfm_sc.core.training import optim
 
 
 def test_w1_of_a_translation_is_its_length():
     x = np.random.default_rng(0).standard_normal((40, 3))
-    assert metrics.wasserstein1(x, x + [3.0, 0, 4.0]) == pytest.approx(5.0)
+    assert distances.wasserstein1(x, x + [3.0, 0, 4.0]) == pytest.approx(5.0)
 
 
 def test_w1_in_one_dimension_agrees_with_scipy():
@@ -19,30 +23,42 @@ def test_w1_in_one_dimension_agrees_with_scipy():
 
     rng = np.random.default_rng(0)
     x, y, mass = rng.standard_normal(30), rng.standard_normal(50) + 1, rng.random(30)
-    assert metrics.wasserstein1(x[:, None], y[:, None], mass) == pytest.approx(wasserstein_distance(x, y, mass))
+    assert distances.wasserstein1(x[:, None], y[:, None], mass) == pytest.approx(wasserstein_distance(x, y, mass))
 
 
 def test_relative_mass_error():
-    assert metrics.relative_mass_error(90.0, 100.0) == pytest.approx(0.1)
+    assert distances.relative_mass_error(90.0, 100.0) == pytest.approx(0.1)
 
 
 def test_displacement_interpolation_of_a_translation_is_the_translation():
     x = np.random.default_rng(0).standard_normal((40, 3))
-    found, weight = metrics.displacement_interpolation(x, x[::-1] + [3.0, 0, 4.0], 0.3)
+    found, weight = distances.displacement_interpolation(x, x[::-1] + [3.0, 0, 4.0], 0.3)
     assert weight.sum() == pytest.approx(1)
-    assert metrics.wasserstein1(found, x + [0.9, 0, 1.2], weight) == pytest.approx(0, abs=1e-6)
+    assert distances.wasserstein1(found, x + [0.9, 0, 1.2], weight) == pytest.approx(0, abs=1e-6)
 
 
 def test_networks_are_seeded_and_leave_the_global_generator_alone():
     before = torch.random.get_rng_state()
-    first, again, other = (nets.seeded(3, 8, 2, 4, seed) for seed in (0, 0, 1))
+    first, again, other = (nets.Networks(3, 8, 2, 4, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert torch.equal(before, torch.random.get_rng_state())
-    assert torch.equal(first.velocity[0].weight, again.velocity[0].weight)
+    for found, wanted in zip(again.state_dict().values(), first.state_dict().values(), strict=True):
+        assert torch.equal(found, wanted)
     assert not torch.equal(first.velocity[0].weight, other.velocity[0].weight)
 
 
+def test_layers_are_initialised_as_torch_does_it():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        wanted = [torch.nn.Linear(5, 7), torch.nn.Linear(7, 2)]
+    draw = torch.Generator().manual_seed(3)
+    for layer in wanted:
+        found = torch.nn.Linear(layer.in_features, layer.out_features)
+        nets.initialise(found, draw)
+        assert torch.equal(found.weight, layer.weight) and torch.equal(found.bias, layer.bias)
+
+
 def test_networks_take_one_time_or_many():
-    model, x = nets.seeded(3, 8, 2, 4, 0), torch.randn(5, 3)
+    model, x = nets.Networks(3, 8, 2, 4, torch.Generator().manual_seed(0)), torch.randn(5, 3)
     v, g = model(0.3, x)
     assert v.shape == (5, 3) and g.shape == (5,)
     model.rates.copy_(torch.tensor([1.0, 2.0, -1.0, 0.5]))
@@ -52,16 +68,16 @@ def test_networks_take_one_time_or_many():
 
 
 def test_growth_is_a_smaller_network_than_velocity():
-    model = nets.seeded(3, 8, 3, 2, 0)
+    model = nets.Networks(3, 8, 3, 2, torch.Generator().manual_seed(0))
     shapes = [[tuple(p.shape) for p in part.parameters() if p.ndim == 2] for part in (model.velocity, model.growth)]
     assert shapes == [[(8, 4), (8, 8), (8, 8), (3, 8)], [(4, 4), (4, 4), (1, 4)]]
-    assert nets.seeded(3, 1, 1, 2, 0)(0.0, torch.zeros(2, 3))[1].shape == (2,)
+    assert nets.Networks(3, 1, 1, 2, torch.Generator().manual_seed(0))(0.0, torch.zeros(2, 3))[1].shape == (2,)
 
 
 def test_outside_the_box_the_answer_is_that_of_its_nearest_point():
     g = torch.Generator().manual_seed(0)
-    model, x = nets.seeded(3, 16, 2, 2, 0), torch.randn(50, 3, generator=g)
-    free = nets.seeded(3, 16, 2, 2, 0)
+    model, x = nets.Networks(3, 16, 2, 2, torch.Generator().manual_seed(0)), torch.randn(50, 3, generator=g)
+    free = nets.Networks(3, 16, 2, 2, torch.Generator().manual_seed(0))
     model.keep_to(x)
     low, high = x.amin(0), x.amax(0)
     torch.testing.assert_close(model.low, low - nets.MARGIN * (high - low))
@@ -75,37 +91,13 @@ def test_outside_the_box_the_answer_is_that_of_its_nearest_point():
         assert torch.equal(found, wanted)
 
 
-def test_orthogonalised_matrices_keep_their_singular_vectors():
-    matrices = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    u, _, vh = torch.linalg.svd(matrices)
-    values = (u.mT @ optim.orthogonalised(matrices) @ vh.mT).diagonal(dim1=1, dim2=2)
-    large = torch.linalg.svdvals(matrices) > 0.1 * torch.linalg.svdvals(matrices)[:, :1]
-    assert ((values > 0.6) & (values < 1.3))[large].all()
-
-
-def test_matrices_of_every_shape_are_stepped_as_if_alone():
-    """Hidden matrices are orthogonalised in batches of one shape; each network moves as it would by itself."""
-
-    def moved(networks):
-        optimiser = optim.Muon(networks, 0.1, 10)
-        for k in range(3):
-            for p in networks.parameters():
-                p.grad = torch.linspace(0, 9 + k, p.numel()).reshape(p.shape).sin()
-            optimiser.step()
-        return networks
-
-    both = moved(nets.seeded(3, 8, 3, 2, 0))
-    for part in ("velocity", "growth"):
-        alone = moved(getattr(nets.seeded(3, 8, 3, 2, 0), part))
-        for found, wanted in zip(getattr(both, part).parameters(), alone.parameters(), strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
-
-
 def test_optimiser_solves_a_regression_and_its_rate_ends_at_zero():
     g = torch.Generator().manual_seed(0)
     model, x = nets.perceptron(2, 1, 32, 3), torch.randn(256, 2, generator=g)
+    for layer in model[::2]:
+        nets.initialise(layer, g)
     y = torch.sin(2 * x[:, :1]) * x[:, 1:]
-    optimiser = optim.Muon(model, 0.05, 300)
+    optimiser = optim.Optimiser(model, 0.02, 300)
     for _ in range(300):
         loss = (model(x) - y).square().mean()
         loss.backward()
@@ -116,27 +108,27 @@ def test_optimiser_solves_a_regression_and_its_rate_ends_at_zero():
 
 
 def test_weights_go_to_arrays_and_back():
-    model = nets.seeded(3, 8, 2, 4, 0)
+    model = nets.Networks(3, 8, 2, 4, torch.Generator().manual_seed(0))
     model.keep_to(torch.randn(9, 3))
     model.rates += 0.3
-    stored = state.weights(model)
-    assert all(isinstance(value, np.ndarray) for value in stored.values())
-    again, x = state.networks(stored, 3, 8, 2, 4), 3 * torch.randn(4, 3)
+    arrays = stored.weights(model)
+    assert all(isinstance(value, np.ndarray) for value in arrays.values())
+    again, x = stored.networks(arrays, 3, 8, 2, 4), 3 * torch.randn(4, 3)
     for found, wanted in zip(again(0.1, x), model(0.1, x), strict=True):
         torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("change", ["drop", "shape", "extra"])
 def test_weights_that_do_not_fit_are_refused(change):
-    stored = dict(state.weights(nets.seeded(3, 8, 2, 4, 0)))
+    arrays = dict(stored.weights(nets.Networks(3, 8, 2, 4, torch.Generator().manual_seed(0))))
     if change == "drop":
-        del stored["growth.0.bias"]
+        del arrays["growth.0.bias"]
     elif change == "shape":
-        stored["growth.0.bias"] = np.zeros(9)
+        arrays["growth.0.bias"] = np.zeros(9)
     else:
-        stored["more"] = np.zeros(1)
+        arrays["more"] = np.zeros(1)
     with pytest.raises(ValueError, match="Stored weights do not fit"):
-        state.networks(stored, 3, 8, 2, 4)
+        stored.networks(arrays, 3, 8, 2, 4)
 
 
 def test_devices():
@@ -151,7 +143,7 @@ def test_devices():
 
 
 def test_model_answers_in_the_users_units():
-    networks = nets.seeded(2, 8, 2, 4, 0)
+    networks = nets.Networks(2, 8, 2, 4, torch.Generator().manual_seed(0))
     scaling = Scaling(np.array([100.0, -50.0]), 20.0, 7.0, 2.0)
     x = np.random.default_rng(0).standard_normal((6, 2)) * 20 + scaling.centre
     v, g = Model(networks, scaling)(9.0, x)
@@ -163,21 +155,21 @@ def test_model_answers_in_the_users_units():
 
 
 def test_model_simulates_what_it_says(monkeypatch):
-    """The slope of a short simulation is the velocity; chunks change nothing."""
-    networks = nets.seeded(2, 8, 2, 4, 0)
+    """The slope of a short simulation is the velocity; blocks change nothing."""
+    networks = nets.Networks(2, 8, 2, 4, torch.Generator().manual_seed(0))
     model = Model(networks, Scaling(np.array([100.0, -50.0]), 20.0, 7.0, 2.0))
     x = np.random.default_rng(0).standard_normal((7, 2)) * 20 + [100, -50]
     v, g = model(7.0, x)
     positions, mass = model.simulate(x, [7.0, 7.01], tol=1e-8)
     np.testing.assert_allclose((positions[1] - positions[0]) / 0.01, v, rtol=2e-2, atol=2e-2)
     np.testing.assert_allclose(np.log(mass[1]) / 0.01, g, rtol=2e-2, atol=1e-3)
-    monkeypatch.setattr("vgfm_sc.core.model.CHUNK_CELLS", 3)
+    monkeypatch.setattr("vgfm_sc.core.dynamics.model.BLOCK_CELLS", 3)
     np.testing.assert_allclose(model.simulate(x, [7.0, 7.01], tol=1e-8)[0], positions, rtol=1e-6)
     np.testing.assert_allclose(model(7.0, x)[0], v, rtol=1e-5)
 
 
 def test_common_growth_is_the_integral_of_the_common_rate():
-    model = nets.seeded(1, 4, 1, 4, 0)
+    model = nets.Networks(1, 4, 1, 4, torch.Generator().manual_seed(0))
     model.times.copy_(torch.tensor([-1.0, 0.5, 1.0, 3.0]))
     model.rates.copy_(torch.tensor([1.0, -2.0, 0.5, 4.0]))
     for times in ([-1.0, 3.0], [2.0, 0.7, -0.3], [-1.0, -0.5, 0.5, 0.5, 2.9]):

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from vgfm_sc import tl
-from vgfm_sc.core import sinkhorn
+from vgfm_sc.core.transport import sinkhorn
+from vgfm_sc.core.transport.pairs import Pairs
 
 jax = pytest.importorskip("jax")
 pytest.importorskip("ott")
@@ -28,7 +29,7 @@ def clouds(n, m, d=4, apart=0.5):
 def ours(x, y, a, b, eps, rho):
     x, y, a, b = map(torch.as_tensor, (x, y, a, b))
     draw = torch.Generator().manual_seed(0)
-    plan = sinkhorn.solve(x, y, a, b, eps=eps, rho=rho, tol=1e-9, max_iter=20_000, block=5000, generator=draw)
+    plan = sinkhorn.solve(Pairs(x, y, a, b, 5000), eps=eps, rho=rho, tol=1e-9, max_iter=20_000, generator=draw)
     assert plan.converged
     return plan.entries.toarray()
 

@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 
 from vgfm_sc import tl
-from vgfm_sc.core import project as projections
+from vgfm_sc.core.reading import projection
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_the_order_of_the_cells_does_not_matter(labelled):
 
 
 def test_of_many_cells_some_are_searched_and_the_seed_says_which(labelled, monkeypatch):
-    monkeypatch.setattr(projections, "LANDMARKS", 200)
+    monkeypatch.setattr(projection, "LANDMARKS", 200)
     found = []
     for seed in (0, 0, 1):
         tl.annotate(labelled, "score", seed=seed)

@@ -128,7 +128,7 @@ def test_bad_input_is_refused_and_changes_nothing(fitted, unchanged, arguments, 
 
 
 def test_too_many_cells_change_nothing(fitted, unchanged, monkeypatch):
-    monkeypatch.setattr("vgfm_sc.core.branching.MOST_NUMBERS", 100)
+    monkeypatch.setattr("vgfm_sc.core.dynamics.chance.MOST_NUMBERS", 100)
     adata = fitted.copy()
     with unchanged(adata), pytest.raises(ValueError, match="n_cells"):
         tl.simulate(adata, branching=True)

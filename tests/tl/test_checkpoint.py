@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from vgfm_sc import methods, tl
-from vgfm_sc.core import checkpoint, fitting, matching, training
 from vgfm_sc.core.coupling import Coupling
+from vgfm_sc.core.training import checkpoint, fitting, matching
+from vgfm_sc.core.training import train as training
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_finished_fit_is_taken_from_its_parts(unfitted, fitted, small, tmp_pat
     [
         {"seed": 1},
         {"width": 16},
-        {"match_lr": 0.01},
+        {"match_lr": 0.02},
         {"method": methods.vgfm(rho=0.6)},
         {"method": "otcfm"},
         {"mass": {0: 1, 1: 1, 2: 1, 3: 1, 4: 1}},
@@ -152,13 +153,11 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
 def test_a_coupling_comes_back_as_it_was(tmp_path):
     from scipy.sparse import csr_array
 
-    from vgfm_sc.core import state
-
     plan = csr_array(np.array([[0.0, 2.0, 0.5], [1.0, 0.0, 0.0]]))
     before = Coupling(plan, np.ones(2), True, 7, 1e-5, 3)
     kept = checkpoint.Checkpoint(tmp_path, "run")
-    kept.write("coupling0", state.coupling_arrays(before))
-    after = state.coupling(kept.read("coupling0"))
+    kept.write("coupling0", before.arrays())
+    after = Coupling.of_arrays(kept.read("coupling0"))
     assert (after.plan != plan).nnz == 0 and after.plan.shape == plan.shape
     assert (after.converged, after.n_iter, after.marginal_error, after.n_parts) == (True, 7, 1e-5, 3)
     np.testing.assert_array_equal(after.row_mass, before.row_mass)

@@ -10,7 +10,7 @@ import pytest
 
 from vgfm_sc import get, tl
 from vgfm_sc.methods import Method, vgfm
-from vgfm_sc.tl import _resample
+from vgfm_sc.tl import _models
 
 SPREAD = ["vgfm_growth_sd", "vgfm_velocity_sd"]
 
@@ -92,8 +92,8 @@ def test_stages_show_their_progress_here_and_models_that_are_trained_at_once_the
 
 
 def test_three_models_spread_as_their_standard_deviation(unfitted, tiny, monkeypatch):
-    seen, real = [], tl._fit._results.fields
-    monkeypatch.setattr("vgfm_sc.tl._fit._results.fields", lambda *args: seen.append(real(*args)) or seen[-1])
+    seen, real = [], tl._fit._models.fields
+    monkeypatch.setattr("vgfm_sc.tl._fit._models.fields", lambda *args: seen.append(real(*args)) or seen[-1])
     adata = tl.fit(unfitted, "time", copy=True, n_models=3, **tiny)
     velocity, growth = (np.stack(parts) for parts in zip(*seen, strict=True))
     assert len(growth) == 3
@@ -144,7 +144,7 @@ def test_every_model_couples_and_trains_on_its_own_draw(unfitted, tiny):
 
 def test_draws_are_poisson_and_never_too_few_to_couple():
     rows = [np.arange(2000), np.arange(2000, 2003)]
-    drawn = [_resample.bootstrap(rows, np.random.default_rng(k)) for k in range(100)]
+    drawn = [_models.bootstrap(rows, np.random.default_rng(k)) for k in range(100)]
     sizes = np.array([len(cells) for cells, _ in drawn])
     assert sizes.mean() == pytest.approx(2000, rel=0.01)
     assert sizes.std() == pytest.approx(np.sqrt(2000), rel=0.3)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from vgfm_sc import tl
-from vgfm_sc.core.metrics import sampling_floor, wasserstein1
+from vgfm_sc.core.reading.distances import sampling_floor, wasserstein1
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_w1_is_the_cost_of_the_best_matching():
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    from vgfm_sc.core.metrics import wasserstein1
+    from vgfm_sc.core.reading.distances import wasserstein1
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 3)) + 1

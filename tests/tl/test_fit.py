@@ -11,9 +11,9 @@ from scipy.sparse import csr_array, csr_matrix
 
 import vgfm_sc
 from vgfm_sc import get, tl
-from vgfm_sc.core import fitting
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.path import PathPoint
+from vgfm_sc.core.training import fitting
 from vgfm_sc.methods import Method, vgfm
 
 WRITTEN = {
@@ -154,11 +154,11 @@ def test_cells_held_out_are_judged_on_and_not_learned_from(unfitted, small, monk
         trained_on.append(x0)
         return vgfm().coupling(x0, x1, mass0, mass1, generator)
 
-    def fit(networks, course, held_out, **numbers):
+    def fit(networks, sample, held_out, settings, **others):
         judged_on.extend(held_out.snapshots)
-        for cells, seen in zip(course.snapshots[:-1], trained_on, strict=True):
+        for cells, seen in zip(sample.snapshots[:-1], trained_on, strict=True):
             assert torch.equal(cells, seen)
-        return real(networks, course, held_out, **numbers)
+        return real(networks, sample, held_out, settings, **others)
 
     monkeypatch.setattr(fitting, "fit", fit)
     method = Method(coupling, smooth=True)
@@ -373,7 +373,7 @@ def test_an_error_while_coupling_leaves_adata_as_it_was(two_snapshots, small, un
 def test_an_error_while_writing_leaves_adata_as_it_was(fitted, small, unchanged, monkeypatch):
     adata = fitted.copy()
     monkeypatch.setattr(
-        "vgfm_sc.tl._fit._results.joined_plans", lambda *args: csr_matrix((3, 3))
+        "vgfm_sc.tl._fit._entries.joined_plans", lambda *args: csr_matrix((3, 3))
     )  # obsp refuses the shape
     with unchanged(adata), pytest.raises(ValueError, match="3"):
         tl.fit(adata, "time", **{**small, "match_steps": 2, "fit_steps": 0})
@@ -447,7 +447,12 @@ BAD = {
     "plan of wrong shape": ({"method": Method(lambda *_: np.ones((2, 3)))}, None, ValueError, r"shape \(2, 3\)"),
     "plan negative": ({"method": Method(lambda *a: -independent(*a))}, None, ValueError, "negative"),
     "plan NaN": ({"method": Method(lambda *a: np.nan * independent(*a))}, None, ValueError, "missing"),
-    "plan with an empty row": ({"method": Method(starving)}, None, ValueError, "1 of 120 cells without descendants"),
+    "plan with an empty row": (
+        {"method": Method(starving)},
+        None,
+        ValueError,
+        "1 of 120 source cells without descendants",
+    ),
 }
 
 

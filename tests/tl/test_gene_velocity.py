@@ -39,7 +39,7 @@ def test_velocity_of_genes_is_what_the_components_see_of_it(on_pca):
 
 def test_a_known_velocity_is_found_where_components_hold_all(monkeypatch):
     """Genes that are a linear map of the state, without noise, move by the same map of its velocity."""
-    monkeypatch.setattr("vgfm_sc.tl._gene_velocity.fitted", lambda adata, key: None)  # no model gave this velocity
+    monkeypatch.setattr("vgfm_sc.tl._gene_velocity.model_and_cells", lambda *args: None)  # no model gave this velocity
     rng = np.random.default_rng(0)
     state = datasets.branching(n_cells=50, n_dims=3, times=(0.0, 1.0), seed=0)
     matrix = rng.standard_normal((3, 12))
@@ -66,7 +66,7 @@ def test_parts_shuffled_and_selected_objects_hold_the_same_numbers(on_pca, monke
     rng = np.random.default_rng(0)
     cells, genes = rng.permutation(whole.n_obs)[:100], rng.permutation(24)
     some = on_pca[cells, genes].copy()
-    monkeypatch.setattr("vgfm_sc.tl._gene_velocity.CHUNK_CELLS", 7)
+    monkeypatch.setattr("vgfm_sc.tl._gene_velocity.BLOCK_CELLS", 7)
     tl.gene_velocity(some)
     np.testing.assert_allclose(
         some.layers["vgfm_velocity"], whole.layers["vgfm_velocity"][cells][:, genes], rtol=1e-5, atol=1e-7

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from vgfm_sc import get, tl
-from vgfm_sc.core.metrics import wasserstein1
+from vgfm_sc.core.reading.distances import wasserstein1
 from vgfm_sc.methods import Method, vgfm
 
 TINY = {"use_rep": "X_r", "width": 16, "depth": 2, "match_steps": 30, "fit_steps": 0, "progress": False}

@@ -58,7 +58,7 @@ def assert_correlates(table, genes, quantity, time):
 @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
 @pytest.mark.parametrize("layer", [None, "log"])
 def test_by_growth_genes_are_ranked_by_their_correlation(on_pca, convert, layer, monkeypatch):
-    monkeypatch.setattr(expression, "CHUNK_NUMBERS", 30 * 50)
+    monkeypatch.setattr(expression, "BLOCK_NUMBERS", 30 * 50)
     adata = on_pca.copy()
     genes = adata.X.copy()
     if layer is None:
@@ -169,7 +169,7 @@ def test_a_mask_and_positions_restrict_alike(on_pca):
 def test_parts_of_a_shuffled_object_rank_alike(on_pca, monkeypatch):
     whole, shuffled = on_pca.copy(), on_pca[np.random.default_rng(0).permutation(on_pca.n_obs)].copy()
     tl.rank_genes(whole)
-    monkeypatch.setattr("vgfm_sc.tl._rank_genes.CHUNK_CELLS", 11)
+    monkeypatch.setattr("vgfm_sc.tl._rank_genes.BLOCK_CELLS", 11)
     tl.rank_genes(shuffled)
     pd.testing.assert_frame_equal(
         in_order(get.genes(shuffled), whole), in_order(get.genes(whole), whole), rtol=1e-4, atol=1e-7

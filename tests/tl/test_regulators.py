@@ -35,7 +35,7 @@ def test_a_known_linear_field_is_found(on_pca, monkeypatch):
     del on_pca.obsm["vgfm_velocity_pca"]  # of another field
     model = get.model(on_pca)
     model.networks.velocity = torch.nn.Linear(7, 6)
-    monkeypatch.setattr(get, "model", lambda adata, key: model)
+    monkeypatch.setattr(get, "model", lambda adata, key, **where: model)
     slope = model.networks.velocity.weight.detach().double().numpy()[:, :6] / model.scaling.time_unit
     wanted = on_pca.varm["PCs"][:16] @ slope @ on_pca.varm["PCs"][:16].T
     names = on_pca.var_names[:16]
@@ -120,8 +120,8 @@ def test_bad_input_is_refused_and_changes_nothing(data, on_pca, fitted, unchange
         (twice, {"genes": ["gene3"]}, ValueError, "var_names_make_unique"),
         (on_pca.copy(), {"cells": []}, ValueError, "boolean mask"),
         (on_pca.copy(), {"cells": np.zeros(on_pca.n_obs, dtype=bool)}, ValueError, "at least 1"),
-        (on_pca.copy(), {"n_pairs": 0}, ValueError, "at least 1"),
-        (on_pca.copy(), {"n_pairs": 2.5}, ValueError, "whole number"),
+        (on_pca.copy(), {"n_pairs": 0}, ValueError, "n_pairs must be positive"),
+        (on_pca.copy(), {"n_pairs": 2.5}, TypeError, "n_pairs must be an integer"),
     ):
         with unchanged(adata), pytest.raises(error, match=message):
             tl.regulators(adata, **arguments)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from vgfm_sc import datasets, get, tl
-from vgfm_sc.core import training
+from vgfm_sc.tl import _models
 
 POINTS = np.array([0.0, 0.5, 2.0])
 
@@ -167,13 +167,13 @@ def test_labels_of_time_map_name_times(data, quick):
 
 def told_to_train(monkeypatch) -> list[tuple]:
     """Totals and masses of each model, as they reach training."""
-    told, real = [], training.train
+    told, real = [], _models.train
 
-    def train(snapshots, times, totals, held_out, method, *, masses, **numbers):
-        told.append((totals, masses, [len(x) for x in snapshots]))
-        return real(snapshots, times, totals, held_out, method, masses=masses, **numbers)
+    def train(course, *arguments, **settings):
+        told.append((course.totals, course.masses, [len(x) for x in course.positions]))
+        return real(course, *arguments, **settings)
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(_models, "train", train)
     return told
 
 

@@ -4,14 +4,15 @@ from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, named, names
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
-from vgfm_sc._anndata.masses import SAME_TIME, read_prior
+from vgfm_sc._anndata.masses import read_prior
 from vgfm_sc._anndata.representation import Representation, read_representation
 from vgfm_sc._anndata.results import (
     fitted_basis,
+    fitted_sampling,
+    fitted_snapshots,
     read_coordinates,
     read_evaluation,
     read_fate,
-    read_fitted,
     read_growth,
     read_holdout,
     read_labels,
@@ -27,8 +28,9 @@ from vgfm_sc._anndata.results import (
     top_genes,
     velocity_name,
 )
-from vgfm_sc._anndata.snapshots import Snapshots, read_snapshots, read_time, read_totals
+from vgfm_sc._anndata.snapshots import Sampling, Snapshots, read_snapshots, read_time
 from vgfm_sc._anndata.writing import check_derived, check_free, check_holdout, write, write_derived
+from vgfm_sc._time import SAME_TIME
 
 __all__ = [
     "MARK",
@@ -36,6 +38,7 @@ __all__ = [
     "Keys",
     "Loadings",
     "Representation",
+    "Sampling",
     "Snapshots",
     "basis_key",
     "basis_name",
@@ -45,6 +48,8 @@ __all__ = [
     "check_key",
     "check_layer",
     "fitted_basis",
+    "fitted_sampling",
+    "fitted_snapshots",
     "gene_positions",
     "named",
     "names",
@@ -53,7 +58,6 @@ __all__ = [
     "read_coordinates",
     "read_evaluation",
     "read_fate",
-    "read_fitted",
     "read_genes",
     "read_growth",
     "read_holdout",
@@ -70,7 +74,6 @@ __all__ = [
     "read_sd",
     "read_snapshots",
     "read_time",
-    "read_totals",
     "read_trajectories",
     "read_values",
     "read_velocity",

@@ -10,7 +10,7 @@ import numpy as np
 
 from vgfm_sc._anndata.modalities import check_has_genes
 
-CHUNK_NUMBERS = 2**24
+BLOCK_NUMBERS = 2**24
 """Entries of the matrix read at once: 130 MB when they are dense."""
 
 CONSTANT = 1e-10
@@ -66,7 +66,7 @@ def read_expression(
     if getattr(matrix, "format", None) == "csc" and hasattr(matrix, "tocsr"):
         matrix = matrix.tocsr()  # to cut rows from columns, all of it is read for each block
     n = adata.n_obs if cells is None else len(cells)
-    size = max(1, CHUNK_NUMBERS // max(1, adata.n_vars))
+    size = max(1, BLOCK_NUMBERS // max(1, adata.n_vars))
     for first in range(0, n, size):
         rows = slice(first, min(first + size, n))
         block = matrix[rows if cells is None else cells[rows]]

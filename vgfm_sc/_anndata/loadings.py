@@ -26,19 +26,25 @@ class Loadings(NamedTuple):
 
     ``genes``: positions in ``var``, shape ``(p,)``. ``matrix``: shape ``(p, d)``. ``mean``: expression at the origin of
     the representation, shape ``(p,)``. ``sd``: standard deviation of expression over all cells, shape ``(p,)``.
-    ``layer``: where the expression is; `None` is ``X``. ``identity``: the representation is the genes themselves.
+    ``layer``: where the expression is; `None` is ``X``. Where the representation is the genes themselves, ``matrix`` is
+    `None`: the identity of 20,000 genes would take gigabytes.
     """
 
     genes: np.ndarray
-    matrix: np.ndarray
+    matrix: np.ndarray | None
     mean: np.ndarray
     sd: np.ndarray
     layer: str | None
-    identity: bool
 
     def to_genes(self, values: np.ndarray) -> np.ndarray:
         """Velocities or gradients in the representation, shape ``(n, d)``, to genes, shape ``(n, p)``."""
-        return values if self.identity else values @ self.matrix.T
+        return values if self.matrix is None else values @ self.matrix.T
+
+    def along(self, axes: np.ndarray | None, places: np.ndarray) -> np.ndarray:
+        """Loadings of the genes at ``places`` on orthonormal ``axes``, shape ``(q, d)``, or on those there are."""
+        if self.matrix is not None:
+            return self.matrix[places] if axes is None else self.matrix[places] @ axes.T
+        return np.eye(len(self.genes))[places] if axes is None else axes.T[places]
 
 
 def read_loadings(adata: ad.AnnData, key: str) -> Loadings:
@@ -59,7 +65,7 @@ def read_loadings(adata: ad.AnnData, key: str) -> Loadings:
     assert representation.genes is not None
     genes = gene_positions(adata, representation.genes)
     sd = read_moments(adata, representation.layer).sd[genes]
-    return Loadings(genes, np.eye(len(genes)), np.zeros(len(genes)), sd, representation.layer, True)
+    return Loadings(genes, None, np.zeros(len(genes)), sd, representation.layer)
 
 
 def _of_pca(adata: ad.AnnData, key: str, use_rep: str) -> Loadings:
@@ -85,7 +91,7 @@ def _of_pca(adata: ad.AnnData, key: str, use_rep: str) -> Loadings:
     matrix = matrix[genes]
     _check(adata, layer, genes, matrix, x, use_rep)
     mean, sd, _ = read_moments(adata, layer)
-    return Loadings(genes, matrix, mean[genes] - matrix @ x.mean(axis=0), sd[genes], layer, False)
+    return Loadings(genes, matrix, mean[genes] - matrix @ x.mean(axis=0), sd[genes], layer)
 
 
 def _layer(adata: ad.AnnData, uns: str) -> str | None:

@@ -9,14 +9,13 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from vgfm_sc._time import SAME_TIME, meant
+
 COUNTS = "counts"
 """Each cell counts as mass 1."""
 
 EQUAL = "equal"
 """Every time point has the same total: what numbers of cells say nothing about."""
-
-SAME_TIME = 1e-6
-"""Share of the time course by which times may differ: those read from float32 are not quite the numbers people type."""
 
 WIDEST = 50.0
 """Log ratio of expected descendants within a time point, or of totals; beyond e^50 something is in the wrong unit."""
@@ -27,7 +26,7 @@ def read_given(
     mass: str | Mapping[Any, float],
     time: np.ndarray,
     time_points: np.ndarray,
-    time_map: Mapping[Any, float] | None,
+    labels: Mapping[str, float] | None,
 ) -> np.ndarray | None:
     """Total of each time point, shape ``(n_time_points,)``; `None` where counts are to be taken."""
     if isinstance(mass, str):
@@ -35,7 +34,7 @@ def read_given(
             return None
         totals = np.ones(len(time_points)) if mass == EQUAL else _of_column(adata, mass, time, time_points)
     elif isinstance(mass, Mapping):
-        totals = _of_mapping(mass, time_points, time_map)
+        totals = _of_mapping(mass, time_points, labels)
     else:
         msg = f"mass must be 'counts', 'equal', {{time: total}} or a column of obs, got {type(mass).__name__}."
         raise TypeError(msg)
@@ -59,11 +58,11 @@ def _of_column(adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.n
     return np.concatenate(seen)
 
 
-def _of_mapping(mass: Mapping[Any, float], time_points: np.ndarray, time_map: Mapping[Any, float] | None) -> np.ndarray:
+def _of_mapping(mass: Mapping[Any, float], time_points: np.ndarray, labels: Mapping[str, float] | None) -> np.ndarray:
     totals, others = np.full(len(time_points), np.nan), []
     named = np.zeros(len(time_points), dtype=bool)
     for label, total in mass.items():
-        off = np.abs(time_points - _time(label, time_map))
+        off = np.abs(time_points - _time(label, labels, time_points))
         k = int(off.argmin())
         if not off[k] <= SAME_TIME * np.ptp(time_points) or named[k]:
             others.append(label)
@@ -83,12 +82,15 @@ def _of_mapping(mass: Mapping[Any, float], time_points: np.ndarray, time_map: Ma
     return totals
 
 
-def _time(label: Any, time_map: Mapping[Any, float] | None) -> float:
-    """The time that a label or a number means; NaN if it means none."""
-    try:
-        return float(time_map[label] if time_map is not None and label in time_map else label)
-    except (TypeError, ValueError):
-        return np.nan
+def _time(label: Any, labels: Mapping[str, float] | None, time_points: np.ndarray) -> float:
+    """The time that a key of ``mass`` means, NaN if it means none; columns of times may hold numeric strings."""
+    time = meant(label, "mass", labels, time_points)
+    if time is None and isinstance(label, str):
+        try:
+            return float(label)
+        except ValueError:
+            return np.nan
+    return np.nan if time is None else time
 
 
 def read_prior(adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.ndarray) -> np.ndarray:

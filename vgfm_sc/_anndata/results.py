@@ -12,7 +12,7 @@ import pandas as pd
 from vgfm_sc._anndata.columns import read_genes
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, named
 from vgfm_sc._anndata.representation import Representation, read_representation
-from vgfm_sc._anndata.snapshots import Snapshots, read_time
+from vgfm_sc._anndata.snapshots import Sampling, Snapshots, read_time
 
 
 def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
@@ -31,8 +31,11 @@ def _is_fit(entry: Any) -> bool:
     return isinstance(entry, Mapping) and entry.get("package") == MARK and "scores" not in entry
 
 
-def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]:
-    """The result stored under ``key`` and the cells it speaks of; a time point dropped since has no rows."""
+def fitted_sampling(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Sampling]:
+    """The result under ``key`` and when the cells at hand were sampled; a time point dropped since has no rows.
+
+    Reads no positions: what needs times alone works on objects whose representation is gone.
+    """
     result = read_result(adata, key)
     params = result["params"]
     labels = None
@@ -42,7 +45,16 @@ def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]
         time = read_time(adata, params["time_key"])
     else:
         time = adata.obs[params["time_key"]].astype(str).map(labels).to_numpy(dtype=float)
-    representation = Representation.stored(params)
+    points = np.asarray(result["time_points"], dtype=float)
+    given = np.asarray(params["totals"], dtype=float) if "totals" in params else None
+    rows = [np.flatnonzero(time == t) for t in points]
+    return result, Sampling(time=time, time_points=points, rows=rows, given=given, labels=labels)
+
+
+def fitted_snapshots(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]:
+    """As `fitted_sampling`, with the positions of the cells."""
+    result, sampling = fitted_sampling(adata, key)
+    representation = Representation.stored(result["params"])
     x = representation.read(adata)
     if x.shape[1] != len(result["scaling"]["centre"]):
         msg = (
@@ -50,9 +62,7 @@ def read_fitted(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]
             f"{len(result['scaling']['centre'])}. Run `vgfm_sc.tl.fit` again."
         )
         raise ValueError(msg)
-    points = np.asarray(result["time_points"], dtype=float)
-    given = np.asarray(params["totals"], dtype=float) if "totals" in params else None
-    return result, Snapshots(x, time, points, [np.flatnonzero(time == t) for t in points], given, labels)
+    return result, sampling.at(x)
 
 
 def fitted_basis(adata: ad.AnnData, key: str) -> str:

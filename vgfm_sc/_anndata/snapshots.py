@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import anndata as ad
 import numpy as np
 
 from vgfm_sc._anndata.keys import check_name
-from vgfm_sc._anndata.masses import COUNTS, SAME_TIME, read_given
+from vgfm_sc._anndata.masses import COUNTS, read_given
 from vgfm_sc._anndata.modalities import owners
 from vgfm_sc._anndata.representation import Representation
-from vgfm_sc._time import parse_time
+from vgfm_sc._time import SAME_TIME, parse_time
 
 MOST_NAMED = 5
 """Times that an error lists."""
 
 
-class Snapshots(NamedTuple):
-    """Cells by time point.
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """When cells were sampled, and how much mass there was.
 
-    ``x``: representation, shape ``(n_obs, d)``. ``time``: shape ``(n_obs,)``. ``time_points``: the distinct times,
-    increasing. ``rows``: for each time point the positions of its cells in the object. ``given``: total mass of each
-    time point where the user has named it; `None` where each cell counts as 1 (see `read_totals`). ``labels``: times by
-    their names, where the user has named them.
+    ``time``: shape ``(n_obs,)``. ``time_points``: the distinct times, increasing. ``rows``: for each time point the
+    positions of its cells in the object. ``given``: total mass of each time point where the user has named it; `None`
+    where each cell counts as 1. ``labels``: times by their names, where the user has named them.
     """
 
-    x: np.ndarray
     time: np.ndarray
     time_points: np.ndarray
     rows: list[np.ndarray]
     given: np.ndarray | None = None
     labels: Mapping[str, float] | None = None
+
+    @property
+    def totals(self) -> np.ndarray:
+        """Observed mass of each time point, shape ``(n_time_points,)``: its number of cells, or what the user said."""
+        if self.given is not None:
+            return self.given
+        return np.asarray([len(rows) for rows in self.rows], dtype=float)
+
+    def at(self, x: np.ndarray) -> Snapshots:
+        """The same with the positions of the cells, shape ``(n_obs, d)``."""
+        return Snapshots(**vars(self), x=x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshots(Sampling):
+    """Cells by time point, with their positions ``x`` in the representation, shape ``(n_obs, d)``."""
+
+    x: np.ndarray
+
+    @property
+    def sampling(self) -> Sampling:
+        """The same without positions."""
+        return Sampling(**{name: value for name, value in vars(self).items() if name != "x"})
 
 
 def read_snapshots(
@@ -67,14 +90,8 @@ def read_snapshots(
         )
         raise ValueError(msg)
     labels = None if time_map is None else {str(label): float(t) for label, t in time_map.items()}
-    return Snapshots(x, time, time_points, rows, read_given(adata, mass, time, time_points, time_map), labels)
-
-
-def read_totals(snapshots: Snapshots) -> np.ndarray:
-    """Observed mass of each time point, shape ``(n_time_points,)``: its number of cells, or what the user has said."""
-    if snapshots.given is not None:
-        return snapshots.given
-    return np.asarray([len(rows) for rows in snapshots.rows], dtype=float)
+    given = read_given(adata, mass, time, time_points, labels)
+    return Snapshots(time=time, time_points=time_points, rows=rows, given=given, labels=labels, x=x)
 
 
 def read_time(adata: ad.AnnData, time_key: str, time_map: Mapping[Any, float] | None = None) -> np.ndarray:

@@ -1,31 +1,17 @@
-"""Which cell becomes which, and with how much mass."""
+"""Which cell becomes which, and with how much mass: what a coupling function must return, ours or a user's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
-from vgfm_sc.core import chunks, drift, sinkhorn
-
-MARGINAL_TOL = 1e-4
-"""Share of the mass that may miss its marginal: a tenth of the relative mass error worth reporting."""
-
-MAX_PRODUCTS = 10_000
-"""Products with the plan before a coupling is called not converged; sound problems take some hundreds."""
-
-MOST_PAIRS = {"cpu": 40_000_000, "cuda": 400_000_000}
-"""Pairs up to which snapshots are coupled whole, some seconds' work; larger ones are coupled in parts, see `chunks`."""
-
-MOST_ENTRIES = 5_000_000
-"""Entries that are kept of a plan: 12 bytes each, and 20 more while training draws from them."""
-
-BLOCK_PAIRS = {"cpu": 500_000, "cuda": 50_000_000}
-"""Pairs whose costs are held at once: 4 MB a copy, near a processor's cache; or what keeps a GPU busy."""
+CONTRACT_TOL = 1e-3
+"""Share of the total mass by which the columns of a plan may miss the target masses: solvers that stop at percents are
+refused, and rounding in single precision is not."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +19,10 @@ class Coupling:
     """A plan between two snapshots and how well it was solved.
 
     ``plan``: csr, shape ``(n, m)``, mass that source cell i sends to target cell j. ``mass0``: shape ``(n,)``, mass
-    the source cells hold. ``marginal_error``: L1 error of the marginals as a share of the total mass, as solved.
-    ``n_parts``: couplings that it is the mean of; 1 when the snapshots were coupled whole.
+    the source cells hold. ``converged``: whether a solver said so; `False` for a plan that came without a solver's
+    report. ``marginal_error``: L1 error of the marginals as a share of the total mass, as solved; of a plan without a
+    report that of its columns. ``n_parts``: couplings that it is the mean of; 1 when the snapshots were coupled whole.
+    ``solved``: whether there was a report.
     """
 
     plan: csr_array
@@ -43,126 +31,68 @@ class Coupling:
     n_iter: int
     marginal_error: float
     n_parts: int = 1
+    solved: bool = True
 
     @property
     def row_mass(self) -> np.ndarray:
         """What one unit of each source cell's mass becomes, shape ``(n,)``."""
         return self.plan.sum(axis=1) / self.mass0
 
+    def over_descendants(self, values: np.ndarray) -> np.ndarray:
+        """Mean of ``values``, shape ``(m, q)``, over each source cell's descendants, ``(n, q)``."""
+        return (self.plan @ values) / self.plan.sum(axis=1)[:, None]
 
-def semi_relaxed(
-    x0: Tensor,
-    x1: Tensor,
-    mass0: Tensor,
-    mass1: Tensor,
-    generator: torch.Generator,
-    *,
-    eps: float,
-    rho: float,
-    drift_rho: float | None,
-) -> Coupling:
-    """Semi-relaxed entropic transport: target marginal exact, source marginal at a price (:cite:p:`Wang25`, eq. 9).
+    def over_ancestors(self, values: np.ndarray) -> np.ndarray:
+        """Mean of ``values``, shape ``(n, q)``, over each target cell's ancestors, ``(m, q)``."""
+        return over_ancestors(self.plan, values)
 
-    The cost is the squared distance divided by its mean over two independent cells of the data (2 d in coordinates
-    of unit variance), one number for all intervals, so that ``eps`` and ``rho`` have no unit. With ``drift_rho``,
-    a plan with that penalty says how cells drift, and the distance is taken from where the drift carries them (see
-    `drift`). Large snapshots are coupled in parts (see `chunks`).
+    def convergence(self) -> dict[str, bool | int | float]:
+        """How well it was solved."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("plan", "mass0")}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `of_arrays` makes the same coupling of."""
+        plan = self.plan
+        csr = {"data": plan.data, "indices": plan.indices, "indptr": plan.indptr, "shape": np.asarray(plan.shape)}
+        return {**csr, "mass0": self.mass0, **{name: np.asarray(value) for name, value in self.convergence().items()}}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Coupling:
+        """The coupling of which `arrays` made these."""
+        plan = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(map(int, arrays["shape"])))
+        plan.check_format()
+        report = {field.name: arrays[field.name].item() for field in fields(cls) if field.name not in ("plan", "mass0")}
+        return cls(plan, arrays["mass0"], **report)
+
+
+def over_ancestors(plan, values: np.ndarray) -> np.ndarray:
+    """Mean of ``values``, shape ``(n, q)``, over the ancestors of each target cell of ``plan``, ``(m, q)``.
+
+    A target cell j comes from source cell i with probability pi_ij / sum_k pi_kj. NaN where it has none.
     """
-
-    def couple(x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor) -> sinkhorn.Plan:
-        if drift_rho is None:
-            return _solved(x0, x1, mass0, mass1, generator, eps=eps, rho=rho)
-        first = _solved(x0, x1, mass0, mass1, generator, eps=eps, rho=drift_rho)
-        moved = drift.carried(x0, x1, first.entries, BLOCK_PAIRS[x0.device.type])
-        plan = _solved(moved, x1, mass0, mass1, generator, eps=eps, rho=rho)
-        return plan._replace(
-            converged=first.converged and plan.converged,
-            n_iter=first.n_iter + plan.n_iter,
-            marginal_error=float(np.max([first.marginal_error, plan.marginal_error])),
-        )
-
-    return _in_parts(couple, x0, x1, mass0, mass1, generator)
+    total = plan.T @ np.ones(plan.shape[0])
+    with np.errstate(invalid="ignore"):
+        return (plan.T @ values) / total[:, None]
 
 
-def balanced(
-    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: torch.Generator, *, eps: float
-) -> Coupling:
-    """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
-
-    def couple(x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor) -> sinkhorn.Plan:
-        grown = mass0 * (mass1.sum() / mass0.sum())
-        return _solved(x0, x1, grown, mass1, generator, eps=eps, rho=float("inf"))
-
-    return _in_parts(couple, x0, x1, mass0, mass1, generator)
-
-
-def _in_parts(
-    couple: Callable[[Tensor, Tensor, Tensor, Tensor], sinkhorn.Plan],
-    x0: Tensor,
-    x1: Tensor,
-    mass0: Tensor,
-    mass1: Tensor,
-    generator: torch.Generator,
-) -> Coupling:
-    """What ``couple`` makes of float64 tensors, in one piece where they are small enough."""
-    x0, x1, mass0, mass1 = _exact(x0, x1, mass0, mass1)
-    most_pairs = MOST_PAIRS[x0.device.type]
-    plan, parts = chunks.coupled(
-        couple, x0, x1, mass0, mass1, generator, most_pairs=most_pairs, most_entries=MOST_ENTRIES
-    )
-    return Coupling(
-        plan,
-        mass0.cpu().numpy(),
-        converged=all(part.converged for part in parts),
-        n_iter=max(part.n_iter for part in parts),
-        marginal_error=float(np.max([part.marginal_error for part in parts])),  # NaN stays
-        n_parts=len(parts),
-    )
-
-
-def _exact(*tensors: Tensor) -> list[Tensor]:
-    """In float64, on the processor where the device has none."""
-    return [(part.cpu() if part.device.type == "mps" else part).double() for part in tensors]
-
-
-def _solved(
-    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: torch.Generator, *, eps: float, rho: float
-) -> sinkhorn.Plan:
-    """Solve in units of the mean squared distance, to the tolerances of this file."""
-    unit = (2 * x0.shape[1]) ** 0.5
-    return sinkhorn.solve(
-        x0 / unit,
-        x1 / unit,
-        mass0,
-        mass1,
-        eps=eps,
-        rho=rho,
-        tol=MARGINAL_TOL,
-        max_iter=MAX_PRODUCTS,
-        block=BLOCK_PAIRS[x0.device.type],
-        generator=generator,
-    )
-
-
-def expected(mass0: np.ndarray, log_growth: np.ndarray) -> np.ndarray:
-    """Masses in the ratios that cells of ``mass0`` would have after ``log_growth``, the total unchanged.
-
-    The plan that takes them for its source differs from that of ``mass0`` by these ratios alone: a factor common to all
-    cells drops out of the semi-relaxed problem, whose total is the target's.
-    """
-    grown = mass0 * np.exp(log_growth - log_growth.max())
-    return grown * (mass0.sum() / grown.sum())
-
-
-def as_coupling(plan, mass0: np.ndarray, n_targets: int) -> Coupling:
+def as_coupling(plan, mass0: np.ndarray, mass1: np.ndarray) -> Coupling:
     """A `Coupling` from what a coupling function returned: itself, an array, a tensor or a scipy sparse matrix.
 
-    ``mass0`` is the mass that source cells hold, which may not be the one that the function was given to start from.
+    ``mass0`` is the mass that source cells hold, shape ``(n,)``, which may not be the one that the function was given
+    to start from; ``mass1`` that of the target cells, shape ``(m,)``.
+
+    Raises
+    ------
+    ValueError
+        The plan has another shape, entries that are no masses, empty rows or columns, or columns that do not sum to
+        ``mass1``; the message says what was found and how to mend it.
     """
+    given = plan.plan if isinstance(plan, Coupling) else plan
+    entries = _entries(given, (len(mass0), len(mass1)))
+    error = _check_mass(entries, mass1)
     if isinstance(plan, Coupling):
-        return replace(plan, plan=_entries(plan.plan, (len(mass0), n_targets)), mass0=mass0)
-    # a plan that comes without a solver's word stands as it is
-    return Coupling(_entries(plan, (len(mass0), n_targets)), mass0, converged=True, n_iter=0, marginal_error=0.0)
+        return replace(plan, plan=entries, mass0=mass0)
+    return Coupling(entries, mass0, converged=False, n_iter=0, marginal_error=error, solved=False)
 
 
 def _entries(plan, shape: tuple[int, int]) -> csr_array:
@@ -177,3 +107,41 @@ def _entries(plan, shape: tuple[int, int]) -> csr_array:
         msg = "The coupling returned a plan with negative, infinite or missing entries."
         raise ValueError(msg)
     return entries
+
+
+def _check_mass(plan: csr_array, mass1: np.ndarray) -> float:
+    """Refuse a plan that breaks the contract; else the L1 error of its columns as a share of the total mass."""
+    n, m = plan.shape
+    row, column, total = plan.sum(axis=1), plan.sum(axis=0), mass1.sum()
+    if not row.all():
+        msg = (
+            f"The coupling leaves {int((row == 0).sum())} of {n} source cells without descendants (empty rows of the "
+            f"plan, the first is row {int(np.argmin(row))}). Every cell must send some mass. Are these cells outliers, "
+            "far from all later cells? Drop them, or let every cell send something: methods.vgfm does with a larger "
+            "rho."
+        )
+        raise ValueError(msg)
+    if not column.all():
+        msg = (
+            f"The coupling leaves {int((column == 0).sum())} of {m} target cells without ancestors (empty columns of "
+            f"the plan, the first is column {int(np.argmin(column))}). Column j must sum to mass1[j]."
+        )
+        raise ValueError(msg)
+    error = float(np.abs(column - mass1).sum() / total)
+    if error <= CONTRACT_TOL:
+        return error
+    found = f"The coupling returned a plan of total mass {column.sum():.6g}; the target cells hold {total:.6g}."
+    if np.abs(column * (total / column.sum()) - mass1).sum() <= CONTRACT_TOL * total:
+        msg = (
+            f"{found} It is off by a common factor, as plans that sum to 1 are. Return "
+            "plan * (mass1.sum() / plan.sum())."
+        )
+        raise ValueError(msg)
+    worst = int(np.abs(column - mass1).argmax())
+    msg = (
+        f"{found} Column j must sum to mass1[j]; the columns miss that by {error:.2g} of the total, where "
+        f"{CONTRACT_TOL:g} is allowed. Worst is column {worst}, which sums to {column[worst]:.6g} where mass1 is "
+        f"{mass1[worst]:.6g}. If the plan is right up to the mass of each target cell, return "
+        "plan * (mass1 / plan.sum(0))."
+    )
+    raise ValueError(msg)

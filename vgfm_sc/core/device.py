@@ -31,14 +31,25 @@ def choose(device: str) -> torch.device:
     return chosen
 
 
+LOWER = {
+    "coupling": (
+        "while coupling two time points. Lower eps, for example method=vgfm_sc.methods.vgfm(eps=0.001), couple smaller "
+        "parts (lower vgfm_sc.core.transport.entropic.MOST_PAIRS['cuda'])"
+    ),
+    "training": "in training. Lower fit_cells, match_size or width",
+    "following": "while following cells. Ask for fewer cells or times",
+}
+"""What takes less memory, by where it ran out."""
+
+
 @contextmanager
-def telling_what_to_lower() -> Iterator[None]:
-    """Training that runs out of a device's memory, as torch tells it, says which settings take less."""
+def telling_what_to_lower(where: str) -> Iterator[None]:
+    """Where a device's memory runs out, as torch tells it, the error says what takes less ``where`` that was."""
     try:
         yield
     except RuntimeError as error:
         # mps raises no class of its own, and torch before 2.5 has the name under torch.cuda alone
         if isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error):
-            note = 'The memory of the device is full. Lower fit_cells, match_size or width, or choose device="cpu".'
-            error.add_note(note)
+            if not getattr(error, "__notes__", None):  # the innermost knows best
+                error.add_note(f'The memory of the device ran out {LOWER[where]}, or choose device="cpu".')
         raise

@@ -1,33 +1,46 @@
-"""Nearest cells."""
+"""Nearest cells, and means over them."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 QUERIES = 1000
 """Cells whose nearest neighbour is looked up for the spacing: enough for a median."""
 
 
-def nearest(points: Tensor, x: Tensor, k: int, block: int) -> Tensor:
-    """The ``k`` cells of ``x`` nearest to each of ``points``, nearest first, ``(m, k)``; ``block`` pairs at once."""
-    half_squares = x.square().sum(1) / 2
-    return torch.cat(
-        [
-            torch.addmm(half_squares, rows, x.T, alpha=-1).topk(k, largest=False).indices
-            for rows in points.split(max(1, block // len(x)))
-        ]
-    )
+def nearest(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k`` cells of ``x`` nearest to each of ``points``, nearest first: their distances and numbers, ``(m, k)``.
+
+    Exact: by a tree in few dimensions, by all distances, a block at a time, in many.
+    """
+    return NearestNeighbors(n_neighbors=k, n_jobs=1).fit(x).kneighbors(points)
 
 
-def spacing(x: Tensor, block: int) -> float:
+def kernel(points: np.ndarray, x: np.ndarray, k: int) -> csr_array:
+    """Weight of each of the ``k`` nearest cells of ``x`` for each of ``points``, shape ``(m, n)``.
+
+    Weights fall with the distance and reach 0 at the nearest cell that does not count, so that nothing jumps when
+    neighbours change. Points at one place with all their neighbours weigh them alike.
+    """
+    distance, index = nearest(points, x, min(k + 1, len(x)))
+    share = distance / np.maximum(distance[:, -1:], np.finfo(float).tiny)
+    weight = (1 - share**2) ** 2
+    weight[~weight.any(axis=1)] = 1.0
+    pointers = np.arange(len(points) + 1) * index.shape[1]
+    return csr_array((weight.ravel(), index.ravel(), pointers), shape=(len(points), len(x)))
+
+
+def spacing(x: Tensor) -> float:
     """Median distance of a position of ``x``, shape ``(n, d)``, to the nearest other one, per axis.
 
     Cells at one point, as where expression is cut off at 0 or cells are drawn twice, count once.
     """
-    x = x.cpu().unique(dim=0).to(x)  # not every device can
-    if len(x) < 2:
+    places = torch.unique(x.cpu(), dim=0).numpy()
+    if len(places) < 2:
         return 0.0
-    some = x[:: max(1, len(x) // QUERIES)]
-    gaps = [torch.cdist(rows, x).topk(2, largest=False).values[:, 1] for rows in some.split(max(1, block // len(x)))]
-    return float(torch.cat(gaps).median()) / x.shape[1] ** 0.5
+    distance, _ = nearest(places[:: max(1, len(places) // QUERIES)], places, 2)
+    return float(np.median(distance[:, 1])) / places.shape[1] ** 0.5

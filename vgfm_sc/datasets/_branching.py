@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from vgfm_sc import _checks
+
 PROGRESS_SPEED = 1.0
 """Along the first axis, per unit of time."""
 
@@ -75,9 +77,7 @@ def branching(
         With ``n_genes``: the genes that follow growth.
     """
     points = np.asarray(times, dtype=float)
-    if not isinstance(n_cells, int | np.integer) or n_cells < 1:
-        msg = f"n_cells must be a whole number of at least 1, got {n_cells!r}."
-        raise ValueError(msg)
+    _checks.whole("n_cells", n_cells)
     if n_genes is not None and n_genes < n_growth_genes:
         msg = f"n_genes={n_genes} is less than n_growth_genes={n_growth_genes}."
         raise ValueError(msg)

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from vgfm_sc import _checks
+
 VARIANCE = 0.005
 
 
@@ -34,9 +36,7 @@ def gaussian_mixture(*, n_dims: int = 1000, seed: int = 0) -> AnnData:
         The positions; and the velocity of clusters that move without changing shape: 0 at the origin, where half
         the cells leave for either side.
     """
-    if n_dims < 2:
-        msg = f"n_dims must be at least 2, got {n_dims}."
-        raise ValueError(msg)
+    _checks.whole("n_dims", n_dims, least=2)
     rng = np.random.default_rng(seed)
     parts = [("origin", 0, 400), ("upper", 0, 100), ("right", 1, 200), ("left", 1, 200), ("upper", 1, 1000)]
     centre = {name: np.zeros(n_dims) for name in ("origin", "upper", "right", "left")}

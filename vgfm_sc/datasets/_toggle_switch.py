@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from vgfm_sc import _checks
+
 STEPS_PER_UNIT = 8
 """Euler-Maruyama steps between time points."""
 
@@ -42,9 +44,7 @@ def toggle_switch(*, n_per_branch: int = 200, division: float = 0.0625, seed: in
     ``obsm["X_genes"]``, ``obsm["true_velocity"]``
         The two genes, and their expected change per unit of time; shape ``(n_obs, 2)``.
     """
-    if not isinstance(n_per_branch, int | np.integer) or n_per_branch < 1:
-        msg = f"n_per_branch must be a whole number of at least 1, got {n_per_branch!r}."
-        raise ValueError(msg)
+    _checks.whole("n_per_branch", n_per_branch)
     rng = np.random.default_rng(seed)
     start = np.repeat([[2.0, 0.2, 0.0], [0.0, 0.0, 2.0]], n_per_branch, axis=0)
     x = np.maximum(start + 0.1 * rng.standard_normal(start.shape), 0)

@@ -163,7 +163,7 @@ def values_of(adata: AnnData, color: str, key: str, layer: str | None = None) ->
     """What ``color`` names; the sampling times are always numbers, whatever type their column has."""
     check_color(color)
     if _is_time(adata, color, key):
-        return _anndata.read_fitted(adata, key)[1].time
+        return _anndata.fitted_sampling(adata, key)[1].time
     return _anndata.read_column(adata, color, layer)
 
 

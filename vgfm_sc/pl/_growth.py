@@ -82,7 +82,7 @@ def growth(
     unit = _axes.time_name(adata, key)
     groups: list[tuple[np.ndarray, str | None]] = [(np.arange(len(x)), title)]
     if by_time:
-        _, snapshots = _anndata.read_fitted(adata, key)
+        _, snapshots = _anndata.fitted_sampling(adata, key)
         before = "" if title is None else f"{title}, "
         named = zip(snapshots.rows, snapshots.time_points, strict=True)
         groups = [(rows, f"{before}{unit} = {time:g}") for rows, time in named if len(rows)]

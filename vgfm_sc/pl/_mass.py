@@ -69,10 +69,10 @@ def mass(
     >>> vgfm_sc.tl.annotate(adata, "branch")
     >>> vgfm_sc.pl.mass(adata, "branch")
     """
-    _, snapshots = _anndata.read_fitted(adata, key)
+    _, snapshots = _anndata.fitted_sampling(adata, key)
     stored = _anndata.read_trajectories(adata, key)
     times, masses = np.asarray(stored["times"], dtype=float), np.asarray(stored["mass"], dtype=float)
-    observed, points = _anndata.read_totals(snapshots), snapshots.time_points
+    observed, points = snapshots.totals, snapshots.time_points
     at = int(np.abs(points - times[0]).argmin())
     if not len(snapshots.rows[at]):
         msg = f"The trajectories start at {points[at]:g}, of which no cells are left: their mass is not known."

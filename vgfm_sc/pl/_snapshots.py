@@ -87,7 +87,7 @@ def snapshots(
     stored = _anndata.read_trajectories(adata, key)
     positions = _axes.plane(_anndata.read_positions(adata, key, basis), f"Basis {basis!r}")
     masses, times = np.asarray(stored["mass"], dtype=float), np.asarray(stored["times"], dtype=float)
-    _, cells = _anndata.read_fitted(adata, key)
+    _, cells = _anndata.fitted_sampling(adata, key)
     at = {k: int(np.abs(times - time).argmin()) for k, time in enumerate(cells.time_points)}
     near = _anndata.SAME_TIME * np.ptp(cells.time_points)
     shown = [k for k, j in at.items() if abs(times[j] - cells.time_points[k]) <= near and len(cells.rows[k])]

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata
-from vgfm_sc.core.project import carry
-from vgfm_sc.tl import _arguments
-from vgfm_sc.tl._fitted import fitted
+from vgfm_sc import _anndata, _checks
+from vgfm_sc.core.reading.projection import carry
+from vgfm_sc.tl._model import model_and_cells
 
 
 def annotate(
@@ -57,8 +56,8 @@ def annotate(
     >>> vgfm_sc.tl.simulate(adata)
     >>> vgfm_sc.tl.annotate(adata, ["cell_type", "gene7"])
     """
-    result, snapshots, model = fitted(adata, key)
-    _arguments.check_numbers({"seed": seed})
+    result, snapshots, model = model_and_cells(adata, key, "cpu")
+    _checks.seed(seed)
     trajectories = dict(_anndata.read_trajectories(adata, key))
     names = _anndata.names(keys, "keys")
     columns = {name: _anndata.read_column(adata, name, layer) for name in names}

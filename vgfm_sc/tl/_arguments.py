@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from vgfm_sc import _anndata, methods
-from vgfm_sc.core.scaling import Scaling
-
-MAY_BE_ZERO = ("fit_steps", "mass_weight", "seed", "validation")
-REAL = ("match_lr", "fit_lr", "mass_weight", "validation")
-MAY_BE_NONE = ("patience",)
-AT_LEAST = {"fit_cells": 2}
-"""Samples are cut in halves."""
+from vgfm_sc import _anndata, _checks, methods
+from vgfm_sc.core.dynamics.scaling import Scaling
 
 SMALLEST = 1e-35
 """Size of results below which, or above whose inverse, they come close to the range of float32, 1e-38 to 3e38."""
@@ -86,24 +78,9 @@ def shown(progress: bool | None) -> bool:
     return scanpy is None or int(scanpy.settings.verbosity) > 0
 
 
-def check_numbers(numbers: Mapping[str, Any]) -> None:
-    """Type and range of every number."""
-    for name, value in numbers.items():
-        if value is None and name in MAY_BE_NONE:
-            continue
-        whole = name not in REAL
-        if isinstance(value, bool) or not isinstance(value, int | np.integer if whole else int | float | np.number):
-            msg = f"{name} must be {'an integer' if whole else 'a number'}, got {value!r}."
-            raise TypeError(msg)
-        if name == "seed" and not 0 <= value < 2**63:
-            msg = f"seed must lie between 0 and 2**63, got {value!r}."
-            raise ValueError(msg)
-        if not np.isfinite(value) or value < 0 or (value == 0 and name not in MAY_BE_ZERO):
-            msg = f"{name} must be {'at least 0' if name in MAY_BE_ZERO else 'positive'}, got {value!r}."
-            raise ValueError(msg)
-        if value < AT_LEAST.get(name, 0):
-            msg = f"{name} must be at least {AT_LEAST[name]}, got {value!r}."
-            raise ValueError(msg)
-    if numbers.get("validation", 0) > MOST_HELD_OUT:
-        msg = f"validation is the share of cells held out, at most {MOST_HELD_OUT}, got {numbers['validation']!r}."
+def check_validation(share: float) -> None:
+    """Refuse what is no share of cells to hold out."""
+    _checks.real("validation", share, zero=True)
+    if share > MOST_HELD_OUT:
+        msg = f"validation is the share of cells held out, at most {MOST_HELD_OUT}, got {share!r}."
         raise ValueError(msg)

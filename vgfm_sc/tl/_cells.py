@@ -7,47 +7,44 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vgfm_sc import _anndata
+from vgfm_sc import _anndata, _checks
+from vgfm_sc._time import meant
 
 
-def time_point(snapshots: _anndata.Snapshots, wanted: Any, name: str) -> int:
+def time_point(sampling: _anndata.Sampling, wanted: Any, name: str) -> int:
     """Place of ``wanted`` among the time points; it must have cells."""
-    time, points = number(wanted, name, snapshots), snapshots.time_points
+    time, points = number(wanted, name, sampling), sampling.time_points
     k = int(np.abs(points - time).argmin())
-    if not abs(points[k] - time) <= _anndata.SAME_TIME * np.ptp(points) or not len(snapshots.rows[k]):
-        here = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows)]
+    if points[k] != time or not len(sampling.rows[k]):
+        here = [float(t) for t, rows in zip(points, sampling.rows, strict=True) if len(rows)]
         msg = f"No cells at time {time:g}. Time points: {here}."
         raise ValueError(msg)
     return k
 
 
-def number(time: Any, name: str, snapshots: _anndata.Snapshots) -> float:
-    """A time, given as a number or by its label, as a float; errors list those there are."""
-    labels = snapshots.labels or {}
-    if isinstance(time, str) and time in labels:
-        return labels[time]
-    if isinstance(time, bool | str) or time is None or np.ndim(time) or not np.isreal(time):
-        known = f"Labels: {list(labels)}. " if labels else ""
-        points = snapshots.time_points.tolist()
-        msg = f"{name} must be a time, as a number; got {time!r}. {known}Time points: {points}."
+def number(wanted: Any, name: str, sampling: _anndata.Sampling, *, between: bool = False) -> float:
+    """The time meant by a number or a label (see `vgfm_sc._time.meant`); errors list those there are."""
+    time = meant(wanted, name, sampling.labels, sampling.time_points, between=between)
+    if time is None:
+        known = f"Labels: {list(sampling.labels)}. " if sampling.labels else ""
+        points = sampling.time_points.tolist()
+        msg = f"{name} must be a time, as a number; got {wanted!r}. {known}Time points: {points}."
         raise TypeError(msg)
-    return float(time)
+    return time
 
 
-def numbers(times: Any, name: str, snapshots: _anndata.Snapshots) -> np.ndarray:
+def numbers(wanted: Any, name: str, sampling: _anndata.Sampling, *, between: bool = False) -> np.ndarray:
     """Times, each as `number` takes it, as float64, shape ``(n,)``."""
-    values = np.asarray(times)
-    if values.dtype.kind not in "iuf":
-        values = np.asarray([number(time, name, snapshots) for time in values.ravel().tolist()])
-    return values.ravel().astype(float)
+    listed = np.ravel(np.asarray(wanted, dtype=object)).tolist()
+    return np.asarray([number(time, name, sampling, between=between) for time in listed], dtype=float)
 
 
-def positions(snapshots: _anndata.Snapshots, cells: Any, name: str, otherwise: str) -> tuple[np.ndarray, float]:
+def positions(sampling: _anndata.Sampling, cells: Any, name: str, otherwise: str) -> tuple[np.ndarray, float]:
     """Cells of one time, given as a boolean mask or as positions, and that time.
 
     ``otherwise``: what else the argument ``name`` may be, for the error.
     """
-    n_obs = len(snapshots.time)
+    n_obs = len(sampling.time)
     index = np.asarray(cells, dtype=bool if pd.api.types.is_bool_dtype(cells) else None)
     if index.dtype == bool and index.shape == (n_obs,):
         index = np.flatnonzero(index)
@@ -57,7 +54,7 @@ def positions(snapshots: _anndata.Snapshots, cells: Any, name: str, otherwise: s
     if index.dtype.kind not in "iu" or index.ndim != 1 or not len(index) or index.min() < 0 or index.max() >= n_obs:
         msg = f"{name} must be {otherwise}, a boolean mask of {n_obs} cells or positions of cells, at least one."
         raise ValueError(msg)
-    found = np.unique(snapshots.time[index])
+    found = np.unique(sampling.time[index])
     if len(found) > 1:
         msg = f"{name} names cells of several time points {found.tolist()}; choose cells of one."
         raise ValueError(msg)
@@ -68,7 +65,5 @@ def drawn(cells: np.ndarray, n_cells: int | None, rng: np.random.Generator) -> n
     """``n_cells`` of ``cells``, or all if there are no more or none are asked for, in their order."""
     if n_cells is None:
         return cells
-    if isinstance(n_cells, bool) or not isinstance(n_cells, int | np.integer) or n_cells < 1:
-        msg = f"n_cells must be a whole number of at least 1, got {n_cells!r}."
-        raise ValueError(msg)
+    _checks.whole("n_cells", n_cells)
     return np.sort(rng.choice(cells, min(n_cells, len(cells)), replace=False))

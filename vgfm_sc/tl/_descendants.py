@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from anndata import AnnData
 
-from vgfm_sc.core import lineages
+from vgfm_sc.core.reading import lineages
 from vgfm_sc.tl import _lineage
 
 

@@ -1,42 +1,46 @@
-"""What a fit writes: its models as entries of AnnData."""
+"""What a fit writes and warns of."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 import vgfm_sc
 from vgfm_sc import _anndata
-from vgfm_sc.core.scaling import Scaling
-from vgfm_sc.tl import _ensemble, _results
+from vgfm_sc.core.coupling import Coupling
+from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.tl._models import FittedModel
+
+STORED_SHARE = 1e-6
+"""Entries of a coupling below this share of their row and of their column are not stored."""
 
 
 def of_fit(
-    models: Sequence[_ensemble.Fitted],
+    models: Sequence[FittedModel],
     keys: _anndata.Keys,
-    rows: list[np.ndarray],
-    n_obs: int,
+    sampling: _anndata.Sampling,
     params: Mapping[str, Any],
-    time_points: np.ndarray,
     scaling: Scaling,
 ) -> dict[tuple[str, str], Any]:
-    """``{(slot, name): value}``; the first of ``models`` is the fit itself, ``rows`` are the cells it trained on."""
-    main = models[0]
+    """``{(slot, name): value}``; the first of ``models`` is the fit itself, trained on the rows of ``sampling``."""
+    main, n_obs = models[0], len(sampling.time)
     mass = np.full(n_obs, np.nan, dtype=np.float32)
-    for coupling, cells in zip(main.couplings, rows[:-1], strict=True):
+    for coupling, cells in zip(main.couplings, sampling.rows[:-1], strict=True):
         mass[cells] = coupling.row_mass
     entries: dict[tuple[str, str], Any] = {
         ("obsm", keys.velocity): main.velocity.astype(np.float32),
         ("obs", keys.growth): main.growth.astype(np.float32),
         ("obs", keys.mass): mass,
-        ("obsp", keys.coupling): _results.joined_plans(main.couplings, rows, n_obs),
+        ("obsp", keys.coupling): joined_plans(main.couplings, sampling.rows, n_obs),
         ("uns", keys.uns): {
             "package": _anndata.MARK,
             "version": vgfm_sc.__version__,
             "params": dict(params),
-            "time_points": time_points,
+            "time_points": sampling.time_points,
             "scaling": {name: value for name, value in scaling._asdict().items() if value is not None},
             "couplings": main.convergence,
             "history": main.history,
@@ -48,3 +52,31 @@ def of_fit(
         entries["obs", keys.growth_sd] = growths.std(axis=0, ddof=1).astype(np.float32)
         entries["obs", keys.velocity_sd] = np.sqrt(velocities.var(axis=0, ddof=1).sum(axis=1)).astype(np.float32)
     return entries
+
+
+def joined_plans(couplings: Sequence[Coupling], rows: Sequence[np.ndarray], n_obs: int) -> csr_matrix:
+    """All plans as one matrix in the order of the object, without entries too small to matter."""
+    parts = []
+    for coupling, source, target in zip(couplings, rows[:-1], rows[1:], strict=True):
+        plan = coupling.plan.tocoo()
+        row_share = plan.data / coupling.plan.sum(axis=1)[plan.row]
+        column_share = plan.data / coupling.plan.sum(axis=0)[plan.col]
+        keep = (row_share > STORED_SHARE) | (column_share > STORED_SHARE)
+        parts.append((plan.data[keep].astype(np.float32), source[plan.row[keep]], target[plan.col[keep]]))
+    data, i, j = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return csr_matrix((data, (i, j)), shape=(n_obs, n_obs))
+
+
+def warn(couplings: Mapping[str, np.ndarray], history: Mapping[str, Any], time_points: np.ndarray) -> None:
+    """Say which couplings did not converge, and whether the fitting stage broke off; and what to change."""
+    for k in np.flatnonzero(~couplings["converged"] & couplings["solved"]):
+        msg = (
+            f"The coupling from {time_points[k]:g} to {time_points[k + 1]:g} did not converge: its marginals miss "
+            f"{couplings['marginal_error'][k]:.1e} of the mass after {couplings['n_iter'][k]} iterations. Raise "
+            "eps, for example method=vgfm_sc.methods.vgfm(eps=0.01)."
+        )
+        warnings.warn(msg, RuntimeWarning, stacklevel=3)
+    loss = history.get("fitting", {}).get("loss", np.zeros(1))
+    if not np.isfinite(loss[-1:]).all():
+        msg = f"The fitting loss is not finite at step {len(loss) - 1}; the best model before it is kept. Lower fit_lr."
+        warnings.warn(msg, RuntimeWarning, stacklevel=3)

@@ -4,15 +4,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata
-from vgfm_sc.core.metrics import relative_mass_error, sampling_floor, wasserstein1
-from vgfm_sc.tl import _arguments
-from vgfm_sc.tl._fitted import fitted
-from vgfm_sc.tl._simulate import check_tol
+from vgfm_sc import _anndata, _checks
+from vgfm_sc.core.reading.distances import relative_mass_error, sampling_floor, wasserstein1
+from vgfm_sc.tl._model import model_and_cells
 
 
 def evaluate(
-    adata: AnnData, *, key: str = "vgfm", max_cells: int = 5000, seed: int = 0, tol: float = 1e-4
+    adata: AnnData, *, key: str = "vgfm", max_cells: int = 5000, seed: int = 0, tol: float = 1e-4, device: str = "auto"
 ) -> pd.DataFrame:
     """Compare simulated with observed cells at every time point.
 
@@ -32,6 +30,8 @@ def evaluate(
         Of these draws and of the splits behind ``w1_floor``.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
+    device
+        Where to follow the cells, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
@@ -62,18 +62,16 @@ def evaluate(
     >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes")
     >>> vgfm_sc.tl.evaluate(adata)
     """
-    _arguments.check_numbers({"max_cells": max_cells, "seed": seed})
-    if max_cells < 2:
-        msg = f"max_cells must be at least 2, got {max_cells}."
-        raise ValueError(msg)
-    check_tol(tol)
-    result, snapshots, model = fitted(adata, key)
+    _checks.whole("max_cells", max_cells, least=2)
+    _checks.seed(seed)
+    _checks.real("tol", tol)
+    result, snapshots, model = model_and_cells(adata, key, device)
     points = snapshots.time_points
     missing = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows) < 2]
     if missing:
         msg = f"Fewer than 2 cells left at time points {missing}; evaluation needs all that were fitted."
         raise ValueError(msg)
-    rng, totals = np.random.default_rng(seed), _anndata.read_totals(snapshots)
+    rng, totals = np.random.default_rng(seed), snapshots.totals
     first = snapshots.x[snapshots.rows[0]]
     positions, mass = model.simulate(first, points, tol=tol)
     table = []

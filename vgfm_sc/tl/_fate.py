@@ -6,11 +6,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata
-from vgfm_sc.core.fates import fates, origins
-from vgfm_sc.tl import _arguments
-from vgfm_sc.tl._fitted import fitted
-from vgfm_sc.tl._simulate import check_tol
+from vgfm_sc import _anndata, _checks
+from vgfm_sc.core.reading.fates import fates, origins
+from vgfm_sc.tl._model import model_and_cells
 
 Direction = Literal["forward", "backward"]
 
@@ -26,6 +24,7 @@ def fate(
     key: str = "vgfm",
     seed: int = 0,
     tol: float = 1e-4,
+    device: str = "auto",
 ) -> None:
     """Which clusters of the last time point the descendants of each cell are in, or which of the first it is from.
 
@@ -55,6 +54,8 @@ def fate(
         Of the cells that are searched for neighbours, in snapshots of more than 20,000.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
+    device
+        Where to follow the cells, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
@@ -93,9 +94,9 @@ def fate(
     if direction not in get_args(Direction):
         msg = f"direction must be one of {list(get_args(Direction))}, got {direction!r}."
         raise ValueError(msg)
-    check_tol(tol)
-    _arguments.check_numbers({"seed": seed})
-    _, snapshots, model = fitted(adata, key)
+    _checks.real("tol", tol)
+    _checks.seed(seed)
+    _, snapshots, model = model_and_cells(adata, key, device)
     end, name = (-1, "fate") if direction == "forward" else (0, "origin")
     slot = ("obsm", f"{key}_{name}")
     _anndata.check_derived(adata, key, [slot])

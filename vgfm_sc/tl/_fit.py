@@ -4,17 +4,19 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from tqdm.auto import tqdm
 
-from vgfm_sc import _anndata, methods
+from vgfm_sc import _anndata, _checks, methods
 from vgfm_sc.core import device as devices
 from vgfm_sc.core import jobs
-from vgfm_sc.core.scaling import Scaling
-from vgfm_sc.tl import _arguments, _ensemble, _entries, _resample, _results
+from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.core.training.settings import Settings
+from vgfm_sc.tl import _arguments, _entries, _models
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +39,12 @@ def fit(
     copy: bool = False,
     width: int = 128,
     depth: int = 4,
-    match_steps: int = 1500,
+    match_steps: int = 3500,
     match_size: int = 256,
-    match_lr: float = 0.05,
+    match_lr: float = 0.01,
     fit_steps: int = 100,
     fit_cells: int = 1024,
-    fit_lr: float = 0.005,
+    fit_lr: float = 0.0005,
     mass_weight: float = 10.0,
     patience: int | None = 40,
     validation: float = 0.0,
@@ -185,24 +187,27 @@ def fit(
     if growth_prior is not None:
         _arguments.check_takes_prior(chosen)
         prior = _anndata.read_prior(adata, growth_prior, snapshots.time, snapshots.time_points)
-    numbers: dict[str, Any] = {
-        "width": width,
-        "depth": depth,
-        "match_steps": match_steps,
-        "match_size": match_size,
-        "match_lr": match_lr,
-        "fit_steps": fit_steps,
-        "fit_cells": fit_cells,
-        "fit_lr": fit_lr,
-        "mass_weight": mass_weight,
-        "patience": patience,
-    }
-    _arguments.check_numbers({**numbers, "validation": validation, "n_models": n_models, "seed": seed})
+    settings = Settings(
+        width=width,
+        depth=depth,
+        match_steps=match_steps,
+        match_size=match_size,
+        match_lr=match_lr,
+        fit_steps=fit_steps,
+        fit_cells=fit_cells,
+        fit_lr=fit_lr,
+        mass_weight=mass_weight,
+        patience=patience,
+        seed=seed,
+    )
+    _arguments.check_validation(validation)
+    _checks.whole("n_models", n_models)
     _arguments.warn_of_space(representation, snapshots.x)
     stale = _anndata.check_free(adata, keys, n_models)
-    rows, out = snapshots.rows, None
+    sampling, out = snapshots.sampling, None
     if validation:
-        rows, out = _resample.held_out(rows, validation, snapshots.time_points, seed)
+        rows, out = _models.held_out(sampling.rows, validation, sampling.time_points, seed)
+        sampling = replace(sampling, rows=rows)
     if copy:
         adata = adata.to_memory() if isinstance(adata, AnnData) and adata.isbacked else adata.copy()
 
@@ -210,11 +215,22 @@ def fit(
     scaling = Scaling.of(snapshots.x, snapshots.time_points)
     _arguments.check_units(scaling, snapshots.time_points)
     alone, folder = jobs.one_by_one(n_models), None if checkpoint is None else os.fspath(checkpoint)
-    recipe = _ensemble.Recipe(rows, out, prior, scaling, chosen, numbers, str(place), seed, progress and alone, folder)
+    recipe = _models.Recipe(
+        sampling=sampling,
+        counted=snapshots.rows,
+        out=out,
+        prior=prior,
+        scaling=scaling,
+        method=chosen,
+        settings=settings,
+        device=str(place),
+        progress=progress and alone,
+        checkpoint=folder,
+    )
     models = []
     with tqdm(total=n_models, desc="models", disable=alone or not progress) as bar:
-        for model in jobs.each(_ensemble.model, [(k, recipe, *snapshots) for k in range(n_models)]):
-            _results.warn_unconverged(model.convergence, snapshots.time_points)
+        for model in jobs.each(_models.fitted_model, [(k, recipe, snapshots.x) for k in range(n_models)]):
+            _entries.warn(model.convergence, model.history, snapshots.time_points)
             models.append(model)
             bar.update()
 
@@ -223,7 +239,6 @@ def fit(
         **representation.params(),
         "method": chosen.name,
         "method_settings": dict(chosen.settings),
-        "seed": seed,
         "device": str(place),
         "validation": validation,
         "n_models": n_models,
@@ -236,12 +251,12 @@ def fit(
         params["totals"] = snapshots.given
     if growth_prior is not None:
         params["growth_prior"] = growth_prior
-    params.update({name: value for name, value in numbers.items() if value is not None})
-    entries = _entries.of_fit(models, keys, rows, adata.n_obs, params, snapshots.time_points, scaling)
+    params.update(settings.stored())
+    entries = _entries.of_fit(models, keys, sampling, params, scaling)
     _anndata.write(adata, entries, remove=stale)
     logger.info(
         "fitted %d cells at %d time points on %s in %.0f s; added %s",
-        len(snapshots.x), len(rows), place, time.perf_counter() - began,
+        len(snapshots.x), len(sampling.rows), place, time.perf_counter() - began,
         ", ".join(f"{slot}[{name!r}]" for slot, name in keys.slots(n_models)),
     )  # fmt: skip
     return adata if copy else None

@@ -4,9 +4,9 @@ import numpy as np
 from anndata import AnnData
 
 from vgfm_sc import _anndata
-from vgfm_sc.tl._fitted import fitted
+from vgfm_sc.tl._model import model_and_cells
 
-CHUNK_CELLS = 4096
+BLOCK_CELLS = 4096
 """Cells whose velocities are told in double precision at once."""
 
 
@@ -53,13 +53,13 @@ def gene_velocity(adata: AnnData, *, key: str = "vgfm") -> None:
     >>> vgfm_sc.tl.gene_velocity(adata)
     """
     loadings = _anndata.read_loadings(adata, key)
-    fitted(adata, key)  # the loadings and the cells may both be of another PCA than the velocity
+    model_and_cells(adata, key, "cpu")  # the loadings and the cells may both be of another PCA than the velocity
     velocity = _anndata.read_velocity(adata, key)
     layer, column = ("layers", f"{key}_velocity"), ("var", f"{key}_velocity_genes")
     _anndata.check_derived(adata, key, [layer, column])
     of_genes = np.full(adata.shape, np.nan, dtype=np.float32)
-    for first in range(0, adata.n_obs, CHUNK_CELLS):
-        rows = slice(first, first + CHUNK_CELLS)
+    for first in range(0, adata.n_obs, BLOCK_CELLS):
+        rows = slice(first, first + BLOCK_CELLS)
         of_genes[rows, loadings.genes] = loadings.to_genes(velocity[rows])
     modelled = np.zeros(adata.n_vars, dtype=bool)
     modelled[loadings.genes] = True

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from tqdm.auto import tqdm
 
-from vgfm_sc import _anndata, get, methods
+from vgfm_sc import _anndata, _checks, get, methods
 from vgfm_sc.core import device as devices
 from vgfm_sc.core import jobs
-from vgfm_sc.core.metrics import displacement_interpolation, wasserstein1
-from vgfm_sc.tl import _arguments, _cells
+from vgfm_sc.core.reading.distances import displacement_interpolation, wasserstein1
+from vgfm_sc.tl import _arguments, _cells, _entries
 from vgfm_sc.tl._fit import fit
-from vgfm_sc.tl._simulate import check_tol
 
 CENTRED = 1e-3
 """Offset of a mean, as a share of the spread, below which a representation counts as centred on those cells."""
@@ -109,11 +109,9 @@ def holdout(
     snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass)
     _anndata.check_holdout(adata, key_added)
     chosen = _arguments.check_method(method)
-    check_tol(tol)
-    _arguments.check_numbers({"seed": seed, "max_cells": max_cells})
-    if max_cells < 2:
-        msg = f"max_cells must be at least 2, got {max_cells}."
-        raise ValueError(msg)
+    _checks.real("tol", tol)
+    _checks.whole("max_cells", max_cells, least=2)
+    _checks.seed(seed)
     _check_arguments(chosen, fit_arguments)
     prior = None
     if growth_prior is not None:
@@ -130,13 +128,19 @@ def holdout(
     fits = [(k, name) for k in left_out for name in models]
     alone, progress = jobs.one_by_one(len(fits)), _arguments.shown(progress)
     arguments = {**fit_arguments, "device": str(devices.choose(device)), "seed": seed, "progress": progress and alone}
-    tasks = [(k, models[name], tol, arguments, prior if name == chosen.name else None, *snapshots) for k, name in fits]
+    sampling = snapshots.sampling
+    tasks = [
+        (k, models[name], arguments, prior if name == chosen.name else None, sampling, snapshots.x, tol)
+        for k, name in fits
+    ]
     simulated = {}
     with tqdm(total=len(fits), desc="models", disable=alone or not progress) as bar:
-        for fitted, cells in zip(fits, jobs.each(_simulated, tasks), strict=True):
-            simulated[fitted] = cells
+        for left, predicted in zip(fits, jobs.each(_simulated, tasks), strict=True):
+            simulated[left] = predicted.x, predicted.mass
+            if predicted.process != os.getpid():  # else its fit has been heard
+                _entries.warn(**predicted.fit)
             bar.update()
-    table, totals = [], _anndata.read_totals(snapshots)
+    table, totals = [], snapshots.totals
     for k in left_out:
         rng = np.random.default_rng([seed, int(k)])
         time = float(snapshots.time_points[k])
@@ -195,15 +199,27 @@ def _has_seen(x: np.ndarray, out: np.ndarray) -> bool:
     return bool(np.linalg.norm(x.mean(axis=0)) < CENTRED * spread <= np.linalg.norm(x[~out].mean(axis=0)))
 
 
-def _simulated(
-    k: int, method: methods.Method, tol: float, arguments: Mapping[str, Any], prior: np.ndarray | None, *parts: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of the time point before ``k`` at time point ``k``, and their masses, by a model that never saw ``k``.
+class Prediction(NamedTuple):
+    """Cells ``x``, shape ``(n, d)``, and their ``mass``; what the fit stored, and the process it ran in."""
 
-    ``parts`` are those of the `Snapshots`, one by one (see `vgfm_sc.core.jobs.each`).
-    """
-    snapshots = _anndata.Snapshots(*parts)
-    points, totals = snapshots.time_points, _anndata.read_totals(snapshots)
+    x: np.ndarray
+    mass: np.ndarray
+    fit: dict[str, Any]
+    process: int
+
+
+def _simulated(
+    k: int,
+    method: methods.Method,
+    arguments: Mapping[str, Any],
+    prior: np.ndarray | None,
+    sampling: _anndata.Sampling,
+    x: np.ndarray,
+    tol: float,
+) -> Prediction:
+    """Cells of the time point before ``k`` at time point ``k`` by a model that never saw ``k``."""
+    snapshots = sampling.at(x)
+    points, totals = snapshots.time_points, snapshots.totals
     kept = snapshots.time != points[k]
     rest = AnnData(
         obs=pd.DataFrame({"time": snapshots.time[kept]}, index=np.flatnonzero(kept).astype(str)),
@@ -217,15 +233,17 @@ def _simulated(
         known["growth_prior"] = "prior"
     fit(rest, "time", use_rep="X_rest", method=method, **known, **arguments)
     before = snapshots.x[snapshots.rows[k - 1]]
-    x, mass = get.model(rest).simulate(before, points[k - 1 : k + 1], tol=tol)
-    return x[-1], mass[-1] * (totals[k - 1] / len(before))
+    model = get.model(rest, device=arguments["device"])
+    positions, mass = model.simulate(before, points[k - 1 : k + 1], tol=tol)
+    stored = {name: rest.uns["vgfm"][name] for name in ("couplings", "history", "time_points")}
+    return Prediction(positions[-1], mass[-1] * (totals[k - 1] / len(before)), stored, os.getpid())
 
 
 def _baselines(
     snapshots: _anndata.Snapshots, k: int, max_cells: int, rng: np.random.Generator
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Predictions without a model: positions and masses."""
-    points, totals = snapshots.time_points, _anndata.read_totals(snapshots)
+    points, totals = snapshots.time_points, snapshots.totals
     before, after = (snapshots.x[snapshots.rows[j]] for j in (k - 1, k + 1))
     share = (points[k] - points[k - 1]) / (points[k + 1] - points[k - 1])
     source, target = (x[rng.permutation(len(x))[:max_cells]] for x in (before, after))

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata
-from vgfm_sc.core.project import carry
-from vgfm_sc.tl import _arguments, _cells
-from vgfm_sc.tl._fitted import fitted
-from vgfm_sc.tl._simulate import check_tol
+from vgfm_sc import _anndata, _checks
+from vgfm_sc.core.reading.projection import carry
+from vgfm_sc.tl import _cells
+from vgfm_sc.tl._model import model_and_cells
 
 
 def interpolate(
@@ -23,6 +22,7 @@ def interpolate(
     key: str = "vgfm",
     seed: int = 0,
     tol: float = 1e-4,
+    device: str = "auto",
 ) -> AnnData:
     """Cells at a time between the samples, as an object of their own.
 
@@ -46,6 +46,8 @@ def interpolate(
         Of the draw of cells, and of those that are searched for neighbours in data of more than 20,000 cells.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
+    device
+        Where to follow the cells, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
@@ -85,9 +87,9 @@ def interpolate(
     >>> cells = vgfm_sc.tl.interpolate(adata, 1.5, cluster_key="cell_type")
     >>> cells.obs.groupby("cell_type", observed=True)["vgfm_mass"].sum()
     """
-    result, snapshots, model = fitted(adata, key)
-    check_tol(tol)
-    _arguments.check_numbers({"seed": seed})
+    result, snapshots, model = model_and_cells(adata, key, device)
+    _checks.real("tol", tol)
+    _checks.seed(seed)
     k, time = _before(snapshots, time)
     start = float(snapshots.time_points[k])
     cells = _cells.drawn(snapshots.rows[k], n_cells, np.random.default_rng(seed))
@@ -103,7 +105,7 @@ def interpolate(
 
     positions, masses = (course[-1] for course in model.simulate(snapshots.x[cells], [start, time], tol=tol))
     velocity, growth = model(time, positions)
-    held = _anndata.read_totals(snapshots)[k] / len(cells)
+    held = snapshots.totals[k] / len(cells)
     parents = adata.obs_names[cells].astype(str)
     found = [time, (held * masses).astype(np.float32), growth.astype(np.float32), parents]
     obs = dict(zip(own, found, strict=True))
@@ -128,9 +130,7 @@ def interpolate(
 
 def _before(snapshots: _anndata.Snapshots, time: Any) -> tuple[int, float]:
     """Place of the last time point before ``time``, or of the first at that one, and the time as a number."""
-    time, points = _cells.number(time, "time", snapshots), snapshots.time_points
-    nearest = float(points[np.abs(points - time).argmin()])
-    time = nearest if abs(nearest - time) <= _anndata.SAME_TIME * np.ptp(points) else time
+    time, points = _cells.number(time, "time", snapshots, between=True), snapshots.time_points
     if not points[0] <= time <= points[-1]:
         msg = f"time={time:g} lies outside the range of the fit, {points[0]:g} to {points[-1]:g}."
         raise ValueError(msg)
@@ -164,7 +164,7 @@ def _expression(
         loadings = _anndata.read_loadings(adata, key)
     except (KeyError, ValueError) as error:
         return np.empty((len(positions), 0), dtype=np.float32), adata.var.iloc[:0], f"none: {error.args[0]}"
-    expression = positions.astype(np.float32) @ loadings.matrix.T.astype(np.float32)
+    expression = loadings.to_genes(positions).astype(np.float32)
     expression += loadings.mean.astype(np.float32)
     source = "X" if loadings.layer is None else f"layers[{loadings.layer!r}]"
     words = f"decoded from obsm[{representation.use_rep!r}] by its loadings, in the units of {source}"

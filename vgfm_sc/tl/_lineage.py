@@ -26,12 +26,12 @@ class Lineage(NamedTuple):
 
 def read(adata: AnnData, cells: Any, to: float | str | None, key: str, *, forward: bool) -> Lineage:
     """The way from ``cells`` to the time point ``to``, or to the last (first) one."""
-    _, snapshots = _anndata.read_fitted(adata, key)
-    points = snapshots.time_points
-    weights, time = _weights(snapshots, cells)
-    first = _cells.time_point(snapshots, time, "cells")
+    _, sampling = _anndata.fitted_sampling(adata, key)
+    points = sampling.time_points
+    weights, time = _weights(sampling, cells)
+    first = _cells.time_point(sampling, time, "cells")
     ends, towards = (len(points) - 1, "after") if forward else (0, "before")
-    last = ends if to is None else _cells.time_point(snapshots, to, "to")
+    last = ends if to is None else _cells.time_point(sampling, to, "to")
     if (last <= first) if forward else (last >= first):
         found = "there is none" if first == ends else f"got to={to!r}"
         msg = f"The cells are from time {time:g}; a time point {towards} it is needed, {found}."
@@ -45,12 +45,12 @@ def read(adata: AnnData, cells: Any, to: float | str | None, key: str, *, forwar
         raise ValueError(msg)
     plans = [known[interval].astype(float) for interval in (intervals if forward else intervals[::-1])]
 
-    held = weights[snapshots.rows[first]]
+    held = weights[sampling.rows[first]]
     held[plans[0].getnnz(axis=1 if forward else 0) == 0] = np.nan
     if not np.nansum(held):
         msg = "None of the cells takes part in the coupling: they were held out (validation), or all partners dropped."
         raise ValueError(msg)
-    return Lineage([snapshots.rows[j] for j in way], plans, held)
+    return Lineage([sampling.rows[j] for j in way], plans, held)
 
 
 def write(adata: AnnData, key: str, name: str, rows: list[np.ndarray], found: list[np.ndarray]) -> None:
@@ -69,16 +69,16 @@ def column_name(adata: AnnData, key: str, key_added: str | None, what: str) -> s
     return name
 
 
-def _weights(snapshots: _anndata.Snapshots, cells: Any) -> tuple[np.ndarray, float]:
+def _weights(sampling: _anndata.Sampling, cells: Any) -> tuple[np.ndarray, float]:
     """One weight for each cell of the object, and the time of those that have any."""
-    n_obs = len(snapshots.time)
+    n_obs = len(sampling.time)
     given = np.asarray(cells)
     if given.dtype.kind == "f" and given.shape == (n_obs,):
         if not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
             msg = "The weights in cells must be finite and at least 0, with some above; 0 for cells not meant."
             raise ValueError(msg)
-        return given.astype(float), _cells.positions(snapshots, np.flatnonzero(given), "cells", "weights")[1]
-    index, time = _cells.positions(snapshots, cells, "cells", f"{n_obs} weights (floating-point numbers)")
+        return given.astype(float), _cells.positions(sampling, np.flatnonzero(given), "cells", "weights")[1]
+    index, time = _cells.positions(sampling, cells, "cells", f"{n_obs} weights (floating-point numbers)")
     if len(np.unique(index)) < len(index):
         msg = "Positions in cells come more than once. Give each once, or weights as floating-point numbers."
         raise ValueError(msg)

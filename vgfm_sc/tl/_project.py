@@ -3,13 +3,12 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
-from vgfm_sc import _anndata
-from vgfm_sc.core import project as projections
-from vgfm_sc.tl import _arguments
-from vgfm_sc.tl._fitted import fitted
+from vgfm_sc import _anndata, _checks
+from vgfm_sc.core.reading import projection
+from vgfm_sc.tl._model import model_and_cells
 
 
-def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int = 0) -> None:
+def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int = 0, device: str = "auto") -> None:
     """Lay velocities and simulated trajectories on an embedding.
 
     Call it again when the embedding has been made anew, or cells have been simulated again.
@@ -24,6 +23,8 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
         The fit's ``key_added``.
     seed
         Of the draw of the cells that points are placed among, in large data.
+    device
+        Where to follow the cells, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
@@ -54,8 +55,8 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     >>> vgfm_sc.tl.fit(adata, "time")
     >>> vgfm_sc.tl.project(adata, "umap")
     """
-    result, snapshots, model = fitted(adata, key)
-    _arguments.check_numbers({"seed": seed})
+    result, snapshots, model = model_and_cells(adata, key, device)
+    _checks.seed(seed)
     if _anndata.basis_name(basis) == _anndata.fitted_basis(adata, key):
         msg = f"Basis {basis!r} is the representation of the fit: velocities and trajectories are there already."
         raise ValueError(msg)
@@ -68,7 +69,7 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     trajectories = result.get("trajectories")
     d = snapshots.x.shape[1]
     positions = np.empty((0, 0, d)) if trajectories is None else np.asarray(trajectories["positions"], dtype=float)
-    velocity, placed = projections.project(snapshots.x, y, stored, positions.reshape(-1, d), model.scaling, seed)
+    velocity, placed = projection.project(snapshots.x, y, stored, positions.reshape(-1, d), model.scaling, seed)
     changes = {}
     if trajectories is not None:
         on_basis = placed.astype(np.float32).reshape(*positions.shape[:2], y.shape[1])

@@ -9,13 +9,14 @@ import pandas as pd
 from anndata import AnnData
 
 from vgfm_sc import _anndata
-from vgfm_sc.core import derivatives, ranking
-from vgfm_sc.core.flow import CHUNK_CELLS
+from vgfm_sc.core.dynamics import derivatives
+from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
+from vgfm_sc.core.reading import ranking
 from vgfm_sc.tl import _genes
-from vgfm_sc.tl._fitted import fitted
+from vgfm_sc.tl._model import model_and_cells
 
 if TYPE_CHECKING:
-    from vgfm_sc.core.model import Model
+    from vgfm_sc.core.dynamics.model import Model
 
 By = Literal["growth", "velocity", "fate"]
 
@@ -31,6 +32,7 @@ def rank_genes(
     layer: str | None = None,
     cells: Sequence[int] | Sequence[bool] | np.ndarray | None = None,
     key: str = "vgfm",
+    device: str = "auto",
 ) -> None:
     """Rank genes by how they go with growth or fate, or by how fast they change.
 
@@ -63,6 +65,8 @@ def rank_genes(
         Boolean mask or positions of the cells to ask; `None` asks all.
     key
         The fit's ``key_added``.
+    device
+        Where to follow the cells, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def rank_genes(
     if by not in get_args(By):
         msg = f"by must be one of {list(get_args(By))}, got {by!r}."
         raise ValueError(msg)
-    result, snapshots, model = fitted(adata, key)
+    result, snapshots, model = model_and_cells(adata, key, device)
     rows = _genes.chosen(snapshots, cells, LEAST_CELLS)
     if by == "velocity":
         table = _by_velocity(adata, layer, rows, key)
@@ -185,7 +189,7 @@ def _sensitivities(
         return {}
     p = len(loadings.genes)
     signed, size = np.zeros(p), np.zeros(p)
-    at_once = min(CHUNK_CELLS, max(1, ranking.CHUNK_NUMBERS // p))
+    at_once = min(BLOCK_CELLS, max(1, ranking.BLOCK_NUMBERS // p))
     for gradient in derivatives.growth_gradients(model, snapshots.time[rows], snapshots.x[rows], at_once):
         of_genes = loadings.to_genes(gradient)
         signed += of_genes.sum(axis=0)

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata
-from vgfm_sc.core import derivatives, ranking
+from vgfm_sc import _anndata, _checks
+from vgfm_sc.core.dynamics import derivatives
+from vgfm_sc.core.reading import ranking
 from vgfm_sc.tl import _genes
-from vgfm_sc.tl._fitted import fitted
+from vgfm_sc.tl._model import model_and_cells
 
 
 def regulators(
@@ -19,6 +20,7 @@ def regulators(
     cells: Sequence[int] | Sequence[bool] | np.ndarray | None = None,
     n_pairs: int = 10_000,
     key: str = "vgfm",
+    device: str = "auto",
 ) -> pd.DataFrame:
     """Which genes speed up or slow down which, by the derivatives of the fitted velocity.
 
@@ -40,6 +42,8 @@ def regulators(
         How many pairs to return, the strongest; enough for all pairs of 100 genes.
     key
         The fit's ``key_added``.
+    device
+        Where to follow the cells, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
@@ -66,16 +70,13 @@ def regulators(
     >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
     >>> vgfm_sc.tl.regulators(adata)
     """
-    _, snapshots, model = fitted(adata, key)
+    _, snapshots, model = model_and_cells(adata, key, device)
     rows = _genes.chosen(snapshots, cells, 1)
-    if isinstance(n_pairs, bool) or not isinstance(n_pairs, int | np.integer) or n_pairs < 1:
-        msg = f"n_pairs must be a whole number of at least 1, got {n_pairs!r}."
-        raise ValueError(msg)
+    _checks.whole("n_pairs", n_pairs)
     loadings = _anndata.read_loadings(adata, key)
     places = _places(adata, loadings, genes)
     jacobian = derivatives.velocity_jacobian(model, snapshots.time[rows], snapshots.x[rows])
-    matrix, axes = loadings.matrix[places], model.scaling.axes
-    matrix = matrix if axes is None else matrix @ axes.T
+    matrix = loadings.along(model.scaling.axes, places)
     pairs = ranking.strongest(matrix @ jacobian, matrix, n_pairs)
     names = adata.var_names.to_numpy(dtype=object)[loadings.genes[places]]
     return pd.DataFrame({"source": names[pairs.source], "target": names[pairs.target], "weight": pairs.weight})

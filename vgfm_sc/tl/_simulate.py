@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 
-from vgfm_sc import _anndata
-from vgfm_sc.core import branching as populations
-from vgfm_sc.tl import _arguments, _cells
-from vgfm_sc.tl._fitted import fitted
+from vgfm_sc import _anndata, _checks
+from vgfm_sc.core.dynamics import chance
+from vgfm_sc.tl import _cells
+from vgfm_sc.tl._model import model_and_cells
 
 if TYPE_CHECKING:
-    from vgfm_sc.core.model import Model
+    from vgfm_sc.core.dynamics.model import Model
 
 POINTS_PER_INTERVAL = 20
 """Times at which trajectories are kept when none are named: enough for smooth lines."""
@@ -33,6 +33,7 @@ def simulate(
     seed: int = 0,
     tol: float = 1e-4,
     step: float = 0.05,
+    device: str = "auto",
 ) -> None:
     """Follow cells along the fitted velocity and growth, forward or backward in time.
 
@@ -69,6 +70,8 @@ def simulate(
     step
         Of a run with noise or branching: longest step of the stochastic Heun method, as a share of the mean interval
         between time points.
+    device
+        Where to follow the cells, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
@@ -93,8 +96,8 @@ def simulate(
     KeyError
         No fit under ``key``.
     ValueError
-        ``start``, ``times`` or a number cannot be used; the message says what is there. Or more cells come to live than
-        2 GB of positions hold.
+        ``start``, ``times`` or a number cannot be used; the message says what is there. Or the positions of all cells
+        at all times take more than 2 GB.
 
     Examples
     --------
@@ -108,11 +111,11 @@ def simulate(
     >>> some = (adata.obs["time"] == 1) & (adata.obs["cell_type"] == "progenitor")
     >>> vgfm_sc.tl.simulate(adata, start=some, noise=0.1, branching=True)
     """
-    _, snapshots, model = fitted(adata, key)
+    _, snapshots, model = model_and_cells(adata, key, device)
     cells, first = _starting_cells(snapshots, start)
     grid = _grid(snapshots, first, times)
-    check_tol(tol)
-    _arguments.check_numbers({"seed": seed})
+    _checks.real("tol", tol)
+    _checks.seed(seed)
     by_chance = bool(noise or branching)
     _check_chance(noise, step, backward=by_chance and grid[-1] < first)
     share = len(np.unique(cells)) / int((snapshots.time == first).sum())
@@ -122,12 +125,15 @@ def simulate(
     trajectories: dict[str, Any] = {"times": grid, "n_start": len(cells), "share": share}
     if by_chance:
         own = int(rng.integers(2**63))
-        paths = populations.follow(model, x, grid, noise=noise, branching=branching, step=step, seed=own)
+        paths = chance.follow(model, x, grid, noise=noise, branching=branching, step=step, seed=own)
         positions, mass, cells = paths.positions, paths.mass, cells[paths.founder]
         if branching:
             trajectories["parent"] = paths.parent.astype(np.int32)
     else:
-        positions, mass = model.simulate(x, grid, tol=tol)
+        chance.check_size(len(x), len(grid), x.shape[1], f"{len(x):,} cells are followed")
+        positions, mass = np.empty((len(grid), *x.shape), np.float32), np.empty((len(grid), len(x)))
+        for block, at, weight in model.followed(x, grid, tol=tol):
+            positions[:, block], mass[:, block] = at, weight
     sampled = len(cells) < len(candidates) and not by_chance
     some = snapshots.x[_cells.drawn(candidates, MOST_FOR_MEAN, rng)] if sampled else None
     trajectories["mean_mass"] = mass.sum(axis=1) / len(x) if some is None else _mean_mass(model, some, grid, tol)
@@ -164,7 +170,7 @@ def _grid(snapshots: _anndata.Snapshots, first: float, times: Sequence[float | s
         later = np.concatenate([[first], points[points > first]])
         parts = [np.linspace(a, b, POINTS_PER_INTERVAL + 1)[1:] for a, b in zip(later[:-1], later[1:], strict=True)]
         return np.concatenate([[first], *parts])
-    grid = _cells.numbers(times, "times", snapshots)
+    grid = _cells.numbers(times, "times", snapshots, between=True)
     if len(grid) and grid[0] != first:
         grid = np.concatenate([[first], grid])
     steps = np.diff(grid)
@@ -178,23 +184,8 @@ def _grid(snapshots: _anndata.Snapshots, first: float, times: Sequence[float | s
 
 
 def _check_chance(noise: float, step: float, *, backward: bool) -> None:
-    for name, value, least in (("noise", noise, "at least 0"), ("step", step, "positive")):
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            msg = f"{name} must be a number, got {value!r}."
-            raise TypeError(msg)
-        if not np.isfinite(value) or value < 0 or (value == 0 and least == "positive"):
-            msg = f"{name} must be {least} and finite, got {value!r}."
-            raise ValueError(msg)
+    _checks.real("noise", noise, zero=True)
+    _checks.real("step", step)
     if backward:
         msg = "A run with noise or branching goes forward only. Leave both out to go backward, or name later times."
-        raise ValueError(msg)
-
-
-def check_tol(tol: float) -> None:
-    """Refuse a tolerance that no step could meet, or any."""
-    if isinstance(tol, bool) or not isinstance(tol, int | float | np.number):
-        msg = f"tol must be a number, got {tol!r}."
-        raise TypeError(msg)
-    if not 0 < tol < np.inf:
-        msg = f"tol must be positive and finite, got {tol!r}."
         raise ValueError(msg)

@@ -1,0 +1,231 @@
+"""Cells that wander, divide and die, against processes with known laws."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vgfm_sc.core.dynamics import chance
+from vgfm_sc.core.dynamics.model import Model
+from vgfm_sc.core.dynamics.scaling import Scaling
+
+SURE = 4.0
+"""Standard errors that a mean may be off: one in 16,000 by chance, and the seeds are fixed."""
+
+
+class Known(nn.Module):
+    """Takes the place of trained networks: velocity and growth given as functions of unitless ``(t, x)``."""
+
+    def __init__(self, velocity, growth, common=0.0):
+        super().__init__()
+        self.velocity, self.growth, self.common = velocity, growth, common
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def individual(self, t, x):
+        return self.velocity(t, x), self.growth(t, x)
+
+    def common_growth(self, times):
+        return self.common * (torch.as_tensor(times, dtype=torch.float64) - times[0])
+
+
+def still(t, x):
+    return torch.zeros_like(x)
+
+
+def rate(value):
+    return lambda t, x: torch.full_like(x[:, 0], value)
+
+
+def run(velocity, growth, x, times, *, scaling=None, common=0.0, noise=0.0, divide=False, step=0.05, seed=0):
+    x = np.asarray(x, dtype=float)
+    scaling = Scaling(np.zeros(x.shape[1]), 1.0, 0.0, 1.0) if scaling is None else scaling
+    model = Model(Known(velocity, growth, common), scaling)
+    return chance.follow(model, x, times, noise=noise, branching=divide, step=step, seed=seed)
+
+
+def off(sample, mean, axis=0):
+    """By how many standard errors the mean of ``sample`` misses ``mean``."""
+    return np.abs(sample.mean(axis) - mean) / (sample.std(axis) / math.sqrt(sample.shape[axis]))
+
+
+@pytest.mark.parametrize("log_growth", [-2.0, -0.1, 0.0, 0.01, 0.5, 3.0])
+def test_offspring_has_the_mean_and_variance_of_a_pure_birth_or_death_process(log_growth):
+    n = 200_000
+    counts = chance.offspring(
+        torch.full((n,), log_growth, dtype=torch.float64), torch.Generator().manual_seed(0)
+    ).numpy()
+    mean = math.exp(log_growth)
+    variance = mean * (mean - 1) if log_growth > 0 else mean * (1 - mean)
+    if log_growth == 0:
+        assert (counts == 1).all()
+        return
+    assert off(counts, mean) < SURE
+    assert off((counts - mean) ** 2, variance) < SURE
+
+
+def test_pure_noise_is_brownian_motion_in_the_units_of_the_data():
+    scaling = Scaling(np.array([3.0, -1.0, 0.5]), 2.5, 6.0, 4.0)
+    n, noise, times = 20_000, 0.7, [2.0, 3.0, 8.0]
+    paths = run(still, rate(0.0), np.ones((n, 3)), times, scaling=scaling, noise=noise)
+    moved = np.diff(paths.positions.astype(float), axis=0)
+    for increment, duration in zip(moved, np.diff(times), strict=True):
+        assert (off(increment, 0.0) < SURE).all()
+        assert (off(increment**2, noise**2 * duration) < SURE).all()
+    products = np.concatenate([moved[0] * moved[1], moved[:, :, :1].prod(0), moved[1][:, :2].prod(1)[:, None]], axis=1)
+    assert (off(products, 0.0) < SURE).all()  # increments and axes are independent
+    assert (paths.mass == 1).all() and (paths.parent == -1).all()
+
+
+def test_noise_is_the_same_along_the_axes_trained_on_and_across_them():
+    axes = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 2)))[0].T
+    scaling = Scaling(np.arange(5.0), 3.0, 0.0, 1.0, axes)
+    paths = run(still, rate(0.0), np.zeros((20_000, 5)), [0.0, 1.0], scaling=scaling, noise=0.4)
+    moved = paths.positions[1].astype(float)
+    others = np.linalg.svd(axes)[2][2:]  # orthonormal, across the axes
+    for direction in (*axes, *others):
+        assert off((moved @ direction) ** 2, 0.4**2) < SURE
+    assert off((moved @ axes[0]) * (moved @ others[0]), 0) < SURE
+
+
+def test_without_noise_cells_stay_on_the_axes_trained_on():
+    axes = np.eye(5)[:2]
+    scaling = Scaling(np.arange(5.0), 3.0, 0.0, 1.0, axes)
+    paths = run(lambda t, x: torch.ones_like(x), rate(1.0), np.zeros((50, 5)), [0.0, 1.0], scaling=scaling, divide=True)
+    np.testing.assert_array_equal(paths.positions[1][:, 2:], 0)
+
+
+def test_sisters_share_the_noise_across_the_axes_until_they_part():
+    axes = np.eye(5)[:2]
+    scaling = Scaling(np.zeros(5), 1.0, 0.0, 1.0, axes)
+    paths = run(still, rate(2.0), np.zeros((200, 5)), [0.0, 1.0, 1.01], scaling=scaling, noise=0.4, divide=True)
+    late = np.flatnonzero((paths.mass[1] == 0) & (paths.parent >= 0))  # born in the last hundredth
+    apart = paths.positions[2, late] - paths.positions[2, paths.parent[late]]
+    assert len(late) > 5 and np.abs(apart).max() < 0.3 < np.abs(paths.positions[2][:, 2:]).max()
+    dead = paths.mass[2] == 0
+    assert not dead.any() and np.isfinite(paths.positions).all()
+
+
+def test_noise_about_a_resting_point_settles_as_ornstein_and_uhlenbeck_say():
+    n, noise, x0 = 100_000, 0.5, 2.0
+    paths = run(lambda t, x: -x, rate(0.0), np.full((n, 1), x0), [0.0, 0.5, 2.0], noise=noise)
+    for k, t in enumerate([0.5, 2.0], start=1):
+        x = paths.positions[k, :, 0].astype(float)
+        assert off(x, x0 * math.exp(-t)) < SURE
+        assert off((x - x0 * math.exp(-t)) ** 2, noise**2 * (1 - math.exp(-2 * t)) / 2) < SURE
+
+
+def test_error_of_the_mean_falls_with_the_square_of_the_step():
+    # of dx = -x dt + noise dB with growth x the mean mass is known: the integral of x is normal
+    n, noise, t = 400_000, 0.5, 1.0
+    decay = math.exp(-t)
+    variance = noise**2 * (t - 2 * (1 - decay) + (1 - decay**2) / 2)
+    wanted = math.exp(2 * (1 - decay) + variance / 2)
+    errors = []
+    for step in (1.0, 0.5):
+        paths = run(lambda t, x: -x, lambda t, x: x[:, 0], np.full((n, 1), 2.0), [0.0, t], noise=noise, step=step)
+        errors.append(paths.mass[1].astype(float).mean() - wanted)
+    assert 3 < errors[0] / errors[1] < 6
+    fine = run(lambda t, x: -x, lambda t, x: x[:, 0], np.full((n, 1), 2.0), [0.0, t], noise=noise, step=0.05)
+    assert off(fine.mass[1].astype(float), wanted) < SURE
+
+
+def test_without_noise_or_branching_it_is_the_deterministic_flow():
+    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    paths = run(lambda t, x: x @ turn, lambda t, x: 0.3 * x[:, 0], [[1.0, 0.0]], [0.0, 1.0, 2.0], step=0.01, common=0.2)
+    angle = np.array([0.0, 1.0, 2.0])
+    np.testing.assert_allclose(paths.positions[:, 0], np.stack([np.cos(angle), np.sin(angle)], 1), atol=1e-4)
+    np.testing.assert_allclose(np.log(paths.mass[:, 0]), 0.3 * np.sin(angle) + 0.2 * angle, atol=1e-4)
+
+
+def families(paths, n, k):
+    """Living cells that each of ``n`` starting cells has at time ``k``."""
+    return np.bincount(paths.founder, paths.mass[k], minlength=n)
+
+
+@pytest.mark.parametrize(("growth", "common"), [(0.9, 0.0), (-0.7, 0.0), (0.6, -0.2), (-0.5, 0.9)])
+def test_numbers_of_cells_follow_yule_and_death_processes(growth, common):
+    n = 20_000
+    paths = run(still, rate(growth), np.zeros((n, 2)), [0.0, 0.7, 1.5], divide=True, common=common)
+    for k, t in enumerate([0.7, 1.5], start=1):
+        mean = math.exp((growth + common) * t)
+        variance = mean * (mean - 1) if mean > 1 else mean * (1 - mean)
+        counts = families(paths, n, k)
+        assert off(counts, mean) < SURE
+        assert off((counts - mean) ** 2, variance) < SURE
+
+
+def test_expected_number_is_the_mass_where_growth_changes_sign_in_space_and_time():
+    def drift(t, x):
+        return 0.5 - x
+
+    def growth(t, x):
+        return 1.5 * torch.sin(3 * x[:, 0]) - 0.5 * t
+
+    n, times = 40_000, [0.0, 1.0, 2.0]
+    x = np.full((n, 1), -0.5)
+    counts = run(drift, growth, x, times, noise=0.4, divide=True)
+    weighted = run(drift, growth, x, times, noise=0.4, seed=1)
+    for k in (1, 2):
+        number, mass = families(counts, n, k), weighted.mass[k].astype(float)
+        error = math.hypot(number.std(), mass.std()) / math.sqrt(n)
+        assert abs(number.mean() - mass.mean()) < SURE * error
+        # and where they are
+        place = counts.positions[k, :, 0].astype(float)
+        first = np.bincount(counts.founder, counts.mass[k] * place, minlength=n)
+        moment = mass * weighted.positions[k, :, 0]
+        assert abs(first.mean() - moment.mean()) < SURE * math.hypot(first.std(), moment.std()) / math.sqrt(n)
+
+
+def grown(seed=0):
+    def growth(t, x):
+        return 2.0 * torch.sign(x[:, 0])  # dies on the left, divides on the right
+
+    rng = np.random.default_rng(0)
+    return run(still, growth, rng.standard_normal((60, 3)), np.linspace(0, 2, 21), noise=0.3, divide=True, seed=seed)
+
+
+def test_every_column_is_a_whole_path():
+    paths = grown()
+    n = len(paths.parent)
+    alive = paths.mass == 1
+    assert n > 60 and set(np.unique(paths.mass)) == {0.0, 1.0}
+    assert alive[0, :60].all() and not alive[0, 60:].any()
+    assert (paths.parent[:60] == -1).all() and (paths.parent[60:] < np.arange(60, n)).all()
+    np.testing.assert_array_equal(paths.founder[:60], np.arange(60))
+    np.testing.assert_array_equal(paths.founder[60:], paths.founder[paths.parent[60:]])
+    for column in range(n):
+        lives = np.flatnonzero(alive[:, column])
+        if not len(lives):  # born and dead between two of the times
+            continue
+        born, last = lives[0], lives[-1]
+        assert len(lives) == last - born + 1  # once dead, dead
+        if column >= 60:
+            mother = paths.parent[column]
+            np.testing.assert_array_equal(paths.positions[:born, column], paths.positions[:born, mother])
+        after = paths.positions[last + 1 :, column]
+        assert len(after) == 0 or (after == after[0]).all()  # stays where it died
+
+
+def test_extinct_populations_have_mass_0_and_keep_their_places():
+    paths = run(still, rate(-200.0), np.arange(6.0).reshape(3, 2), [0.0, 1.0, 2.0], divide=True, noise=0.1)
+    assert (paths.mass[1:] == 0).all() and (paths.mass[0] == 1).all()
+    np.testing.assert_array_equal(paths.positions[1], paths.positions[2])
+    np.testing.assert_allclose(paths.positions[1], paths.positions[0], atol=0.5)
+
+
+def test_same_seed_same_paths(same_random_state):
+    first, again, other = grown(), grown(), grown(seed=1)
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert len(other.parent) != len(first.parent) or (other.positions != first.positions).any()
+
+
+def test_too_many_cells_are_refused_by_number_and_time(monkeypatch):
+    monkeypatch.setattr(chance, "MOST_NUMBERS", 2 * 3 * 50)
+    with pytest.raises(ValueError, match=r"By time 1 .* cells have lived.*n_cells"):
+        run(still, rate(5.0), np.zeros((10, 2)), [0.0, 1.0, 4.0], divide=True)
+    run(still, rate(0.0), np.zeros((50, 2)), [0.0, 1.0, 4.0], divide=True)

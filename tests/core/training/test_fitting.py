@@ -1,0 +1,192 @@
+import numpy as np
+import ot
+import pytest
+import torch
+
+from vgfm_sc.core.dynamics import flow
+from vgfm_sc.core.dynamics import networks as nets
+from vgfm_sc.core.training import fitting
+from vgfm_sc.core.training.settings import Settings
+from vgfm_sc.core.transport import exact
+
+
+def course(n=25, d=2, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    snapshots = [torch.randn(n + 5 * k, d, generator=g, dtype=torch.float64) + k for k in range(3)]
+    return fitting.Sample(snapshots, [-1.0, 0.2, 1.0], [1.0, 1.2, 1.4], [True] * 3, n)
+
+
+def single():
+    """`course` in single precision."""
+    return fitting.Sample([x.float() for x in course().snapshots], *course()[1:])
+
+
+def made(width=8, seed=0):
+    return nets.Networks(2, width, 2, 3, torch.Generator().manual_seed(seed))
+
+
+def networks(seed=0):
+    return made(8, seed).double()
+
+
+@pytest.mark.parametrize("part", ["velocity", "growth"])
+def test_gradient_of_both_networks_agrees_with_finite_differences(part):
+    model, data = networks(), course()
+    fitting.distribution_loss(model, data, mass_weight=3.0).backward()
+    rng = np.random.default_rng(0)
+    for name, weight in model.named_parameters():
+        if not name.startswith(part):
+            continue
+        direction = torch.as_tensor(rng.standard_normal(weight.shape))
+        slope, h = float((weight.grad * direction).sum()), 1e-6
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight += sign * h * direction
+                values.append(float(exact_loss(model, data, mass_weight=3.0)))
+                weight -= sign * h * direction
+        assert slope == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-4, abs=1e-7), name
+        assert slope != 0
+
+
+def exact_loss(model, data, *, mass_weight):
+    """The loss written anew, without gradients."""
+    x, log_m, loss = data.snapshots[0], torch.zeros(len(data.snapshots[0]), dtype=torch.float64), 0.0
+    for k in (1, 2):
+        start, stop = data.times[k - 1], data.times[k]
+        n = max(1, round(fitting.STEPS_PER_UNIT * (stop - start)))
+        x, log_m = flow.runge_kutta(model, x, log_m, start, stop, n)
+        y, mass = data.snapshots[k].numpy(), log_m.detach().exp().numpy()
+        loss += ot.emd2(mass / mass.sum(), ot.unif(len(y)), ot.dist(x.detach().numpy(), y, metric="euclidean"))
+        loss += mass_weight * (mass.mean() / data.totals[k] - 1) ** 2
+    return loss
+
+
+def fit(model, data, held_out=None, **changed):
+    of_matching = {"width": 8, "depth": 2, "match_steps": 1, "match_size": 1, "match_lr": 1.0, "seed": 0}
+    of_fitting = {"fit_steps": 20, "fit_cells": 50, "fit_lr": 0.01, "mass_weight": 5.0, "patience": None} | changed
+    settings = Settings(**of_matching, **of_fitting)
+    draw = torch.Generator().manual_seed(0)
+    return fitting.fit(model, data, held_out, settings, generator=draw, on_step=lambda: None)
+
+
+def test_fitting_lowers_the_score_of_an_untrained_model():
+    data = single()
+    model = made(16)
+    before = fitting.score(model, data)[0]
+    best, history = fit(model, data, fit_steps=40, fit_lr=0.1)
+    assert fitting.score(best, data)[0] < 0.7 * before
+    assert history["score"][0] == pytest.approx(before)
+
+
+def test_a_careless_rate_never_returns_a_worse_model():
+    data = single()
+    good, _ = fit(made(16), data, fit_steps=40, fit_lr=0.1)
+    before = fitting.score(good, data)[0]
+    spoiled, history = fit(good, data, fit_lr=0.1)
+    assert history["score"][1:].max() > before  # steps did harm
+    assert fitting.score(spoiled, data)[0] <= before + 1e-9
+
+
+def test_cost_of_a_step_does_not_grow_with_the_data(monkeypatch):
+    seen = []
+    real = exact.added
+    monkeypatch.setattr(exact, "added", lambda legs: seen.extend((len(a.x), len(a.y)) for a in legs) or real(legs))
+    g = torch.Generator().manual_seed(0)
+    cells = [torch.randn(3000, 2, generator=g) for _ in range(2)]
+    data = fitting.Sample(cells, [-0.5, 0.5], [1.0, 1.0], [True, True], 3000)
+    monkeypatch.setattr(fitting, "CHECK_CELLS", 100)
+    fit(made(), data, fit_steps=2, fit_cells=64)
+    assert set(seen) == {(50, 50), (32, 32)}
+
+
+def test_halves_are_random_whatever_the_order_of_the_cells():
+    """A snapshot stored sorted by cluster must not be cut into its clusters."""
+    sorted_cells = torch.cat([torch.full((200, 1), -8.0), torch.full((200, 1), 8.0)])
+    data = fitting.Sample([sorted_cells, torch.zeros(2000, 1)], [-0.5, 0.5], [1.0, 1.0], [True, True], 400)
+    drawn = data.some(1000, torch.Generator().manual_seed(0))
+    assert drawn.whole == [True, False] and len(drawn.snapshots[0]) == 400
+    distance = exact.added(drawn.compared(1, drawn.snapshots[0], torch.zeros(400))).sum()
+    assert float(distance) > 3
+
+
+def test_a_loss_that_is_not_finite_ends_it_and_the_model_before_it_is_kept(monkeypatch):
+    data = single()
+    model = made()
+    before = fitting.score(model, data)[0]
+    real = fitting.distribution_loss
+    monkeypatch.setattr(fitting, "distribution_loss", lambda *a, **k: real(*a, **k) * torch.nan)
+    kept, history = fit(model, data, fit_steps=5)
+    assert fitting.score(kept, data)[0] == pytest.approx(before)
+    assert len(history["loss"]) == 1 and not np.isfinite(history["loss"]).any()
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(1, 10), (10, 10), (15, 15), (20, 20), (None, 35)])
+def test_fitting_ends_when_the_score_has_not_improved_for_so_long(monkeypatch, patience, steps):
+    """Never before the first check, after 10 steps."""
+    monkeypatch.setattr(fitting, "score", lambda *args: (1.0, 1.0))
+    model = made()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    kept, history = fit(model, single(), fit_steps=35, patience=patience)
+    assert len(history["loss"]) == steps
+    checks = [0, 10, 20, 30, 35] if patience is None else list(range(0, steps + 1, 10))
+    assert history["check_step"].tolist() == checks and len(history["score"]) == len(checks)
+    for name, value in kept.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_fitting_by_patience_is_what_fitting_for_so_many_steps_begins_with(monkeypatch):
+    monkeypatch.setattr(fitting, "score", lambda *args: (1.0, 1.0))
+    losses = [fit(made(), single(), fit_steps=25, patience=patience)[1]["loss"] for patience in (10, None)]
+    np.testing.assert_array_equal(losses[0], losses[1][:10])
+
+
+def test_patience_counts_from_the_last_improvement(monkeypatch):
+    scores = iter([1.0, 0.9, 0.8, 0.85, 0.85, 0.85, 0.85])
+    monkeypatch.setattr(fitting, "score", lambda *args: (next(scores), 1.0))
+    _, history = fit(made(), single(), fit_steps=100, patience=20)
+    assert len(history["loss"]) == 40
+
+
+def test_improvements_too_small_to_matter_neither_prolong_it_nor_count(monkeypatch):
+    scores = iter([1.0, 0.99, 0.98, 0.975, 0.974])
+    monkeypatch.setattr(fitting, "score", lambda *args: (next(scores), 1.0))
+    model = made()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    kept, history = fit(model, single(), fit_steps=100, patience=30)
+    assert len(history["loss"]) == 30
+    for name, value in kept.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_held_out_cells_are_what_the_model_is_judged_on(monkeypatch):
+    judged, real = [], fitting.score
+    monkeypatch.setattr(fitting, "score", lambda model, on: judged.append(on) or real(model, on))
+    data = single()
+    held_out = data._replace(snapshots=[x + 5 for x in data.snapshots], whole=[False] * 3)
+    fit(made(), data, held_out, fit_steps=10)
+    assert judged
+    for course_ in judged:
+        for x in course_.snapshots:
+            assert x.mean() > 4
+
+
+def test_the_score_is_of_normalised_masses():
+    """Total mass is made right after fitting, so it must not decide which model is kept."""
+    data, model = single(), made()
+    before = fitting.score(model, data)[0]
+    model.rates += 0.7
+    assert fitting.score(model, data)[0] == pytest.approx(before, rel=1e-4)
+
+
+def test_squared_mass_error_of_a_sample_is_that_of_all_cells_on_average():
+    """A plain square is too large by the variance of the sample's mean."""
+    g = torch.Generator().manual_seed(0)
+    log_m = torch.randn(40, generator=g, dtype=torch.float64)
+    whole = float(fitting.squared_mass_error(log_m, 2.0, 40))
+    assert whole == pytest.approx(float((log_m.exp().mean() / 2 - 1).square()))
+    some = [log_m[torch.randperm(40, generator=g)[:10]] for _ in range(20_000)]
+    found = np.asarray([float(fitting.squared_mass_error(part, 2.0, 40)) for part in some])
+    plain = np.asarray([float((part.exp().mean() / 2 - 1).square()) for part in some])
+    error = found.std() / len(found) ** 0.5
+    assert abs(found.mean() - whole) < 4 * error < plain.mean() - whole

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+
+from vgfm_sc.core.coupling import Coupling
+from vgfm_sc.core.dynamics import networks as nets
+from vgfm_sc.core.path import straight
+from vgfm_sc.core.training import matching
+
+PLAN = np.array([[0.2, 0.0, 1.8], [0.5, 0.25, 0.0]])
+
+
+def interval(noise=(0.0, 0.0), times=(1.0, 3.0)):
+    x0 = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    x1 = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
+    coupling = Coupling(csr_array(PLAN), np.ones(2), True, 0, 0.0)
+    return matching.Interval(coupling, (x0, x1), times, straight, noise, None)
+
+
+def test_targets_are_per_unit_of_time_and_lie_on_the_path():
+    batch = interval().draw(500, torch.Generator().manual_seed(0))
+    assert ((batch.t >= 1) & (batch.t <= 3)).all()
+    torch.testing.assert_close(batch.v[:, 1], torch.full((500,), 0.5))  # one unit up in two units of time
+    s = (batch.t - 1) / 2
+    torch.testing.assert_close(batch.x[:, 1], s)
+    known = torch.tensor([np.log(2.0) / 2, np.log(0.75) / 2], dtype=torch.float32)
+    assert (torch.cdist(batch.g[:, None], known[:, None]).min(1).values < 1e-6).all()
+
+
+@pytest.mark.parametrize("s", [0.0, 0.3, 1.0])
+def test_weighted_draws_have_the_mass_of_each_pair_at_each_s(s):
+    """The weighted frequency of pair (i, j) near s is a_i r_i^s pi_ij / r_i, relative to all."""
+    batch = interval().draw(400_000, torch.Generator().manual_seed(0))
+    near = ((batch.t - 1) / 2 - s).abs() < 0.05
+    x0 = batch.x - (batch.t - 1)[:, None] * batch.v
+    x1 = x0 + 2 * batch.v
+    source, target = x0[:, 0].round().long(), x1[:, 0].round().long()
+    seen = torch.zeros(2, 3).index_put_((source[near], target[near]), batch.w[near], accumulate=True).numpy()
+    row = PLAN.sum(1, keepdims=True)
+    want = PLAN * row ** (s - 1)
+    np.testing.assert_allclose(seen / seen.sum(), want / want.sum(), atol=0.01)
+
+
+def test_weights_stay_near_one():
+    batch = interval().draw(10_000, torch.Generator().manual_seed(0))
+    assert batch.w.max() < 2.5
+    assert batch.w.mean() == pytest.approx(1.0, abs=0.1)
+
+
+def test_noise_moves_positions_but_not_targets():
+    clean, noisy = (
+        interval(noise).draw(20_000, torch.Generator().manual_seed(0)) for noise in ((0.0, 0.0), (0.1, 0.4))
+    )
+    s = (clean.t - 1) / 2
+    for at, want in ((0.05, 0.115), (0.5, 0.25), (0.95, 0.385)):  # from one end's to the other's
+        assert float((noisy.x - clean.x)[(s - at).abs() < 0.05].std()) == pytest.approx(want, rel=0.05)
+    torch.testing.assert_close(noisy.v, clean.v)
+
+
+def test_batches_have_the_size_asked_for_and_cover_all_of_the_interval():
+    drawn = list(matching.batches([interval(), interval(times=(3.0, 4.0))], 64, 7, torch.Generator().manual_seed(0)))
+    assert len(drawn) == 7
+    for batch in drawn:
+        assert batch.x.shape == (128, 2) and batch.t.shape == (128,)
+        assert (batch.t[:64] <= 3).all() and (batch.t[64:] >= 3).all()
+        assert batch.t[:64].min() < 1.3 and batch.t[:64].max() > 2.7
+
+
+def test_matching_learns_a_translation_and_its_growth():
+    g = torch.Generator().manual_seed(0)
+    x0 = torch.randn(200, 2, generator=g)
+    plan = csr_array(np.eye(200) * 1.5)
+    moved = matching.Interval(
+        Coupling(plan, np.ones(200), True, 0, 0.0),
+        (x0, x0 + torch.tensor([1.0, -0.5])),
+        (0.0, 1.0),
+        straight,
+        (0.0, 0.0),
+        None,
+    )
+    networks, history = matching.match(
+        nets.Networks(2, 32, 2, 2, torch.Generator().manual_seed(0)),
+        [moved],
+        size=128,
+        n_steps=200,
+        lr=0.05,
+        generator=g,
+        on_step=lambda: None,
+    )
+    with torch.no_grad():
+        v, growth = networks(0.5, x0)
+    assert float((v - torch.tensor([1.0, -0.5])).abs().mean()) < 0.03
+    assert float((growth - np.log(1.5)).abs().mean()) < 0.02
+    assert history["velocity"].shape == (200,) and history["velocity"][-1] < 0.1 * history["velocity"][0]
+
+
+def test_divergence_is_an_error():
+    broken = interval()
+    broken.log_growth = torch.full_like(broken.log_growth, torch.inf)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        matching.match(
+            nets.Networks(2, 8, 1, 2, torch.Generator().manual_seed(0)), [broken], size=8, n_steps=3, lr=0.1,
+            generator=torch.Generator().manual_seed(0), on_step=lambda: None,
+        )  # fmt: skip

@@ -1,0 +1,33 @@
+"""A time course as training sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Course:
+    """Snapshots by time point, all unitless.
+
+    ``positions``: cells to train on, shapes ``(n_k, d)``. ``times``: increasing. ``totals``: mass of each time point
+    relative to the first. ``masses``: that of a cell of each time point relative to one of the first. ``prior``: growth
+    rate expected of each cell, shapes ``(n_k,)``, if there is one. ``held_out``: cells that training does not see and
+    is judged on, if any, shapes ``(h_k, d)``.
+    """
+
+    positions: Sequence[np.ndarray]
+    times: Sequence[float]
+    totals: Sequence[float]
+    masses: Sequence[float]
+    prior: Sequence[np.ndarray] | None = None
+    held_out: Sequence[np.ndarray] | None = None
+
+    def arrays(self) -> Iterator[np.ndarray]:
+        """All numbers, and which of the parts are there."""
+        yield from (np.asarray(part, dtype=float) for part in (self.times, self.totals, self.masses))
+        for part in (self.positions, self.prior, self.held_out):
+            yield np.asarray(part is None)
+            yield from part or ()

@@ -1,0 +1,123 @@
+"""Integrate position and log mass along the networks, forward or backward in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy.integrate import RK45
+from torch import Tensor
+
+Field = Callable[[float, Tensor], tuple[Tensor, Tensor]]
+"""(t, x of shape (n, d)) -> velocity (n, d), growth (n,)."""
+
+# Dormand and Prince (1980), order 5 with an embedded order 4; the seventh stage is the next step's first
+NODES = (*RK45.C[1:], 1.0)
+TABLEAU = torch.zeros(len(NODES) + 1, len(NODES) + 1, dtype=torch.float64)
+"""Row k - 1: what stage k takes of the slopes before it. Last row: the error."""
+TABLEAU[:5, :5] = torch.as_tensor(RK45.A[1:])
+TABLEAU[5, :6], TABLEAU[6] = torch.as_tensor(RK45.B), torch.as_tensor(RK45.E)
+
+BLOCK_CELLS = 16_384
+"""Cells evaluated or simulated at once: bounds memory, and beyond it a larger batch is no faster."""
+
+SHORTEST = 1e-12
+"""Of the whole span: what is left is not worth a step of its own."""
+
+MAX_STEPS = 2000
+"""Steps, taken or refused, from one time to the next before a field is called too rough: trained networks need some
+tens an interval."""
+
+
+@torch.no_grad()
+def integrate(field: Field, x: Tensor, log_m: Tensor, times: Sequence[float], *, tol: float) -> tuple[Tensor, Tensor]:
+    """Follow ``field`` from ``times[0]`` through the others, increasing or decreasing.
+
+    Steps adapt so that the error of each, root mean square over all particles and coordinates, stays below
+    ``tol`` (units of x; for log mass as a number). Times within a step are interpolated, so that asking for many
+    costs no more evaluations of ``field``.
+
+    Returns
+    -------
+    Positions, shape ``(len(times), n, d)``, and log masses, shape ``(len(times), n)``.
+    """
+    last, t = times[-1], times[0]
+    state = torch.cat([x, log_m[:, None]], dim=1)  # position and log mass side by side: one array to step with
+    found = state.new_empty(len(times), *state.shape)
+    found[0] = state
+    slopes = state.new_empty(len(NODES) + 1, *state.shape)
+    _slope(field, t, state, slopes[0])
+    tableau = TABLEAU.to(state)
+    span, direction = abs(last - t), 1.0 if last >= t else -1.0
+    h, k, tried = 0.1 * span, 1, 0
+    while tried < MAX_STEPS:
+        tried += 1
+        while k < len(times) and times[k] == t:
+            found[k] = state
+            k, tried = k + 1, 0
+        if k == len(times):
+            return found[..., :-1], found[..., -1]
+        ends = h >= abs(last - t) - SHORTEST * span
+        step = last - t if ends else direction * h
+        new, error = _step(field, t, state, slopes, step, tableau * step)
+        ratio = error / tol
+        if ratio <= 1:
+            t_new = last if ends else t + step
+            passed = k
+            while passed < len(times) and direction * (t_new - times[passed]) > 0:
+                passed += 1
+            if passed > k:
+                found[k:passed] = _between(state, slopes, step, [(u - t) / step for u in times[k:passed]])
+                k, tried = passed, 0
+            t, state = t_new, new
+            slopes[0] = slopes[-1]
+        h = abs(step) * _factor(ratio)
+    msg = f"The flow could not be integrated past t = {t:g} in {MAX_STEPS} steps; the last was {h:.1e}."
+    raise FloatingPointError(msg)
+
+
+def _slope(field: Field, t: float, state: Tensor, out: Tensor) -> None:
+    v, g = field(t, state[:, :-1])
+    torch.cat([v, g[:, None]], dim=1, out=out)
+
+
+def _factor(ratio: float) -> float:
+    """Change of step for an error of ``ratio`` times the tolerance; a NaN shrinks it."""
+    if not ratio == ratio:
+        return 0.2
+    return min(5.0, max(0.2, 0.9 * ratio**-0.2)) if ratio > 0 else 5.0
+
+
+def _step(field: Field, t: float, state: Tensor, slopes: Tensor, h: float, tableau: Tensor) -> tuple[Tensor, float]:
+    """The state after ``h``, by `TABLEAU` times ``h``, and the error of it; slopes are filled in behind the first."""
+    flat, along, new = state.flatten(), slopes.flatten(1).T, state
+    for k, node in enumerate(NODES, start=1):
+        new = torch.addmv(flat, along[:, :k], tableau[k - 1, :k]).view_as(state)
+        _slope(field, t + node * h, new, slopes[k])
+    off = torch.mv(along, tableau[-1]).view_as(state).square().mean(dim=0)
+    return new, float(torch.maximum(off[:-1].mean(), off[-1]).sqrt())
+
+
+def _between(state: Tensor, slopes: Tensor, h: float, shares: Sequence[float]) -> Tensor:
+    """States at ``shares`` of a step: the continuous extension of order 4 that `scipy.integrate.RK45` has."""
+    s = np.asarray(shares)
+    weights = (s[:, None] ** np.arange(1, 5)) @ RK45.P.T
+    return torch.addmm(state.flatten(), torch.as_tensor(weights).to(state), slopes.flatten(1), alpha=h).view(
+        len(s), *state.shape
+    )
+
+
+def runge_kutta(
+    field: Field, x: Tensor, log_m: Tensor, start: float, stop: float, n_steps: int
+) -> tuple[Tensor, Tensor]:
+    """The classical method of order 4 with equal steps, differentiable: what training integrates."""
+    h = (stop - start) / n_steps
+    for k in range(n_steps):
+        t = start + k * h
+        v1, g1 = field(t, x)
+        v2, g2 = field(t + h / 2, x + h / 2 * v1)
+        v3, g3 = field(t + h / 2, x + h / 2 * v2)
+        v4, g4 = field(t + h, x + h * v3)
+        x, log_m = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4), log_m + h / 6 * (g1 + 2 * g2 + 2 * g3 + g4)
+    return x, log_m

@@ -1,0 +1,86 @@
+"""A name for all that a training depends on, so that no checkpoint is taken for that of another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+import torch
+
+DIGITS = 16
+"""Of the hash in a file's name: 64 bits tell apart all trainings that will ever share a folder."""
+
+
+PLAIN = (bool, int, float, complex, str, bytes, type, BuiltinFunctionType)
+"""What ``repr`` tells apart."""
+
+
+def fingerprint(*values: Any) -> str:
+    """Differs when any of ``values`` does.
+
+    Numbers and arrays count to the last digit. A function is known by its code and by all that it carries: defaults,
+    what it encloses, what `functools.partial` binds, and the numbers and functions of its module that it names.
+    """
+    digest = hashlib.sha256()
+    seen: dict[int, Any] = {}  # kept alive, so that no other takes their place in memory
+
+    def add(value: Any) -> None:
+        digest.update(type(value).__qualname__.encode())
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu().numpy()
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            digest.update(f"{value.dtype}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+        elif value is None or isinstance(value, PLAIN):
+            digest.update(repr(value).encode())
+        elif id(value) in seen:  # a function may enclose itself
+            digest.update(b"again")
+        else:
+            seen[id(value)] = value
+            for part in _parts(value):
+                add(part)
+
+    add(values)
+    return digest.hexdigest()[:DIGITS]
+
+
+def _parts(value: Any) -> list:
+    """What tells ``value`` from others of its type."""
+    if isinstance(value, Mapping):
+        return sorted(value.items(), key=lambda item: repr(item[0]))
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    if isinstance(value, list | tuple):
+        return [len(value), *value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, CodeType):
+        return [value.co_code, value.co_names, value.co_consts]
+    if isinstance(value, FunctionType):
+        enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
+        own = [value.__module__, value.__qualname__, value.__code__, value.__defaults__, value.__kwdefaults__]
+        return [*own, enclosed, _named(value)]
+    state = vars(value) if hasattr(value, "__dict__") else {}
+    slots = {name: getattr(value, name, None) for name in getattr(type(value), "__slots__", ())}
+    if state or slots:
+        return [{**state, **slots}]
+    return [repr(value)]
+
+
+def _named(function: FunctionType) -> dict[str, Any]:
+    """Data and functions of its own module that the function names."""
+    found = {}
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        data = isinstance(value, bool | int | float | complex | str | bytes | list | tuple | dict | np.ndarray)
+        if data or (isinstance(value, FunctionType) and value.__module__ == function.__module__):
+            found[name] = value
+    return found

@@ -1,0 +1,140 @@
+"""Join the paths of neighbouring intervals so that velocity and growth are continuous in time.
+
+Straight paths turn at every time point and growth jumps there: a field that no smooth network can fit and no cell
+follows. A bend that vanishes at both ends of an interval takes the jump out and leaves every marginal as it is. With
+two intervals or more, the velocity at a cell is the mean of how it arrived and how it leaves, weighted as for a
+parabola through three times; at either end of the course it is that of a natural spline. Growth is joined in the same
+way, but along the distance travelled instead of time: it follows the state of a cell, and where cells have come to
+rest it has nothing left to change with. Where the mean growth of a pair is not between the rates at its two ends, it
+stays constant over the interval: reaching both ends would take a dip or a peak that no snapshot has seen.
+
+A slope over a short interval is mostly sampling noise divided by little time. Kept through a long interval beside it,
+it would carry cells far beyond both snapshots, so no interval is bent by more than a few times what happens in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgfm_sc.core.coupling import Coupling
+from vgfm_sc.core.path import PathPoint
+
+VELOCITY_RUNOUT = 0.5
+"""How far the first and last interval are extrapolated: no curvature at the ends of the course, as a natural spline."""
+
+GROWTH_RUNOUT = 1.0
+"""Growth changes evenly over the first and the last interval: its change is a rate of the state, not a force."""
+
+SHORTEST = 1e-9
+"""Added to distances, so that cells that never move share alike."""
+
+MOST = 4.0
+"""How far off the mean of an interval a slope may be, in root mean square changes of its cells over that interval."""
+
+FREE = 1.0
+"""A change of log mass over an interval that is always allowed: growth may set in where there was none."""
+
+
+class Slopes(NamedTuple):
+    """Velocity, shape ``(n, d)``, and growth rate, shape ``(n,)``, of the cells of one snapshot, per unit of time."""
+
+    v: Tensor
+    g: Tensor
+
+
+def node_slopes(couplings: Sequence[Coupling], cells: Sequence[Tensor], times: Sequence[float]) -> list[Slopes]:
+    """Slopes at the cells of every snapshot: means over the plans before and after."""
+    x = [c.cpu().double().numpy() for c in cells]
+    leave, arrive, growth = [], [], []  # displacements from either end, and growth, over each interval
+    for k, coupling in enumerate(couplings):
+        leave.append(coupling.over_descendants(x[k + 1]) - x[k])
+        arrive.append(x[k + 1] - coupling.over_ancestors(x[k]))
+        growth.append(np.log(coupling.row_mass)[:, None])
+    dt = np.diff(times)
+    v = _joined(
+        couplings,
+        [part / t for part, t in zip(leave, dt, strict=True)],
+        [part / t for part, t in zip(arrive, dt, strict=True)],
+        [np.full((len(part), 1), t) for part, t in zip(leave, dt, strict=True)],
+        [np.full((len(part), 1), t) for part, t in zip(arrive, dt, strict=True)],
+        [MOST * _size(part) / t for part, t in zip(leave, dt, strict=True)],
+        VELOCITY_RUNOUT,
+    )
+    rate = [part / t for part, t in zip(growth, dt, strict=True)]
+    g = _joined(
+        couplings,
+        rate,
+        [coupling.over_ancestors(part) for coupling, part in zip(couplings, rate, strict=True)],
+        [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in leave],
+        [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in arrive],
+        [max(MOST * _size(part), FREE) / t for part, t in zip(growth, dt, strict=True)],
+        GROWTH_RUNOUT,
+    )
+    like = cells[0]
+    return [
+        Slopes(*(torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in (v_k, g_k[:, 0])))
+        for v_k, g_k in zip(v, g, strict=True)
+    ]
+
+
+def _joined(
+    couplings: Sequence[Coupling],
+    leave: Sequence[np.ndarray],
+    arrive: Sequence[np.ndarray],
+    after: Sequence[np.ndarray],
+    before: Sequence[np.ndarray],
+    most: Sequence[float],
+    runout: float,
+) -> list[np.ndarray]:
+    """Values at the cells of every snapshot from means over the intervals.
+
+    ``leave`` and ``arrive`` hold an interval's mean for its source and its target cells, ``after`` and ``before`` its
+    length as they see it, ``most`` how far from its mean a value may lie.
+    """
+    inner = []
+    for k in range(1, len(couplings)):
+        value = (after[k] * arrive[k - 1] + before[k - 1] * leave[k]) / (before[k - 1] + after[k])
+        sides = (most[k - 1], arrive[k - 1]), (most[k], leave[k])
+        for allowed, mean in sorted(sides, key=lambda side: -side[0]):  # that which allows less has the last word
+            value = _within(value, mean, allowed)
+        inner.append(value)
+    if not inner:
+        return [leave[0], arrive[0]]
+    first = leave[0] + runout * (leave[0] - couplings[0].over_descendants(inner[0]))
+    last = arrive[-1] + runout * (arrive[-1] - couplings[-1].over_ancestors(inner[-1]))
+    return [first, *inner, last]
+
+
+def _size(change: np.ndarray) -> float:
+    """Root mean square length of changes, shape ``(n, q)``."""
+    return np.sqrt((change**2).sum(axis=1).mean())
+
+
+def _within(values: np.ndarray, centres: np.ndarray, radius: float) -> np.ndarray:
+    """``values``, shape ``(n, q)``, moved towards ``centres`` until none is farther off than ``radius``."""
+    offset = values - centres
+    return centres + offset * np.minimum(1, radius / (np.linalg.norm(offset, axis=1, keepdims=True) + SHORTEST))
+
+
+def bend(point: PathPoint, start: PathPoint, stop: PathPoint, at0: Slopes, at1: Slopes, s: Tensor) -> PathPoint:
+    """``point`` moved so that its slopes at s = 0 and 1 are ``at0`` and ``at1`` (per unit of s): a cubic Hermite bend.
+
+    ``start`` and ``stop`` are the unbent path at s = 0 and 1. Growth is bent only where its mean lies between the ends.
+    """
+    early, late = s * (1 - s) ** 2, s**2 * (1 - s)
+    early_slope, late_slope = (1 - s) * (1 - 3 * s), s * (2 - 3 * s)
+    turn0, turn1 = at0.v - start.u, at1.v - stop.u
+    jump0, jump1 = at0.g - start.g, at1.g - stop.g
+    between = (jump0 * jump1 <= 0).to(s)
+    jump0, jump1 = between * jump0, between * jump1
+    return PathPoint(
+        point.x + early[:, None] * turn0 - late[:, None] * turn1,
+        point.u + early_slope[:, None] * turn0 - late_slope[:, None] * turn1,
+        point.g + early_slope * jump0 - late_slope * jump1,
+        point.w * (early * jump0 - late * jump1).exp(),
+    )

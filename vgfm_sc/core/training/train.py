@@ -1,0 +1,171 @@
+"""The whole job on arrays: couple, match, fit, balance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgfm_sc.core import jobs
+from vgfm_sc.core.coupling import Coupling, as_coupling
+from vgfm_sc.core.course import Course
+from vgfm_sc.core.device import telling_what_to_lower
+from vgfm_sc.core.dynamics import stored
+from vgfm_sc.core.dynamics.networks import Networks
+from vgfm_sc.core.neighbours import spacing
+from vgfm_sc.core.training import fitting, matching, smoothing
+from vgfm_sc.core.training.balance import balance
+from vgfm_sc.core.training.checkpoint import Checkpoint
+from vgfm_sc.core.training.settings import Settings
+from vgfm_sc.core.transport.entropic import expected
+
+Bar = Callable[[str, int], Any]
+"""``bar(name, total)`` opens a progress bar."""
+
+
+class Trained(NamedTuple):
+    """Networks, the coupling of each interval and the history of both stages."""
+
+    networks: Networks
+    couplings: list[Coupling]
+    history: dict[str, dict[str, np.ndarray]]
+
+
+def train(
+    course: Course,
+    method: Any,
+    settings: Settings,
+    *,
+    device: torch.device,
+    bar: Bar,
+    checkpoint: Checkpoint | None,
+) -> Trained:
+    """Train on ``course``.
+
+    ``method`` has ``coupling``, ``path``, ``noise`` and ``smooth``. Couplings and the matched networks are kept in
+    ``checkpoint`` when they are done, and taken from there if they have been before.
+    """
+    couplings = []
+    with bar("coupling", len(course.times) - 1) as progress:
+        for coupling in _couplings(course, method.coupling, settings.seed, device, checkpoint):
+            couplings.append(coupling)
+            progress.update()
+    generator = torch.Generator().manual_seed(settings.seed)
+    cells = [torch.tensor(x, dtype=torch.float32, device=device) for x in course.positions]
+    drawn = torch.Generator().manual_seed(settings.seed)
+    networks = Networks(cells[0].shape[1], settings.width, settings.depth, len(cells), drawn).to(device)
+    networks.keep_to(torch.cat(cells))
+    intervals = _intervals(couplings, cells, course.times, method)
+    history = {}
+    networks, history["matching"] = _matched(networks, intervals, settings, generator, bar, checkpoint)
+    if settings.fit_steps:
+        judged = None
+        if course.held_out is not None:
+            unseen = [torch.as_tensor(x, dtype=torch.float32, device=device) for x in course.held_out]
+            judged = fitting.Sample(unseen, course.times, course.totals, [False] * len(unseen), len(unseen[0]))
+        sample = fitting.Sample(cells, course.times, course.totals, [True] * len(cells), len(cells[0]))
+        with bar("fitting", settings.fit_steps) as progress:
+            networks, history["fitting"] = fitting.fit(
+                networks, sample, judged, settings, generator=generator, on_step=progress.update
+            )
+            progress.total = progress.n  # where it ended early it is done all the same
+    balance(networks, cells[0], course.times, course.totals)
+    return Trained(networks, couplings, history)
+
+
+def _couplings(
+    course: Course, couple: Callable, seed: int, device: torch.device, checkpoint: Checkpoint | None
+) -> Iterator[Coupling]:
+    """The coupling of each interval, kept as soon as it is solved."""
+    # each interval draws from a generator of its own: no coupling depends on where, or after which, it was solved
+    seeds = np.random.SeedSequence(seed).generate_state(len(course.times) - 1, np.uint64).tolist()
+    tasks = []
+    for k, own in enumerate(seeds):
+        log_growth = None if course.prior is None else course.prior[k] * (course.times[k + 1] - course.times[k])
+        x0, x1 = (np.asarray(x, dtype=np.float32) for x in course.positions[k : k + 2])
+        tasks.append((couple, x0, x1, tuple(course.masses[k : k + 2]), log_growth, device, own))
+    kept = [None if checkpoint is None else checkpoint.read(f"coupling{k}") for k in range(len(tasks))]
+    solved = jobs.each(_coupled, [task for task, arrays in zip(tasks, kept, strict=True) if arrays is None])
+    for k, arrays in enumerate(kept):
+        if arrays is not None:
+            yield Coupling.of_arrays(arrays)
+            continue
+        coupling = next(solved)
+        if checkpoint is not None:
+            checkpoint.write(f"coupling{k}", coupling.arrays())
+        yield coupling
+
+
+def _coupled(
+    couple: Callable,
+    x0: np.ndarray,
+    x1: np.ndarray,
+    mass: tuple[float, float],
+    log_growth: np.ndarray | None,
+    device: torch.device,
+    seed: int,
+) -> Coupling:
+    """The coupling of one interval; arrays go between processes, where tensors on a device may not.
+
+    ``mass``: what a cell of either snapshot holds. ``log_growth``: expected of the source cells over the interval.
+    """
+    cells = [torch.tensor(x, device=device) for x in (x0, x1)]
+    held, target = (np.full(len(x), m) for x, m in zip((x0, x1), mass, strict=True))
+    source = held if log_growth is None else expected(held, log_growth)
+    masses = [torch.tensor(m, dtype=torch.float32, device=device) for m in (source, target)]
+    with telling_what_to_lower("coupling"):
+        plan = couple(*cells, *masses, torch.Generator().manual_seed(seed))
+    return as_coupling(plan, held, target)
+
+
+def _intervals(
+    couplings: Sequence[Coupling], cells: Sequence[Tensor], times: Sequence[float], method: Any
+) -> list[matching.Interval]:
+    """What matching draws from: couplings, and the paths between their cells."""
+    gaps = [spacing(x) for x in cells]
+    slopes = smoothing.node_slopes(couplings, cells, times) if method.smooth else None
+    return [
+        matching.Interval(
+            coupling,
+            (cells[k], cells[k + 1]),
+            (times[k], times[k + 1]),
+            method.path,
+            (method.noise * gaps[k], method.noise * gaps[k + 1]),
+            None if slopes is None else (slopes[k], slopes[k + 1]),
+        )
+        for k, coupling in enumerate(couplings)
+    ]
+
+
+def _matched(
+    networks: Networks,
+    intervals: Sequence[matching.Interval],
+    settings: Settings,
+    generator: torch.Generator,
+    bar: Bar,
+    checkpoint: Checkpoint | None,
+) -> tuple[Networks, dict[str, np.ndarray]]:
+    """Networks after the matching stage and its history, from the checkpoint where it was done before."""
+    found = None if checkpoint is None else checkpoint.read("matching")
+    if found is not None:
+        networks.load_state_dict({name: torch.as_tensor(found[f"weights.{name}"]) for name in networks.state_dict()})
+        generator.set_state(torch.as_tensor(found["generator"]))
+        return networks, {name: found[f"history.{name}"] for name in ("velocity", "growth")}
+    with bar("matching", settings.match_steps) as progress:
+        networks, history = matching.match(
+            networks,
+            intervals,
+            size=max(1, settings.match_size // len(intervals)),
+            n_steps=settings.match_steps,
+            lr=settings.match_lr,
+            generator=generator,
+            on_step=progress.update,
+        )
+    if checkpoint is not None:
+        parts = {"weights": stored.weights(networks), "history": history}
+        arrays = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
+        checkpoint.write("matching", {**arrays, "generator": generator.get_state().numpy()})
+    return networks, history

@@ -1,0 +1,121 @@
+"""Large snapshots: coupled in random parts, their plans thinned.
+
+Coupling two snapshots whole costs their product. Cut into equal parts, part with part, it costs their sum. Every part
+is a stratified sample of the whole: neighbouring cells are dealt out to different parts, so that all parts hold the
+same share of every cluster. Cut again and averaged, the chance of which cells come together averages out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from vgfm_sc.core.transport.sinkhorn import Plan
+
+REDRAWS = 2
+"""Times that the snapshots are cut anew: chance falls with its square root, cost grows with it."""
+
+FEWEST_CELLS = 100
+"""Of a snapshot in one part: parts differ by a cell, which must not matter."""
+
+FEWEST_ENTRIES = 10
+"""Of a cell, however large the snapshots: with few, what is left of a row says little about it."""
+
+RESCALINGS = 10
+"""Rounds in which a thinned plan gets its marginals back: with few entries a cell, three would leave percents."""
+
+
+def split(x0: Tensor, x1: Tensor, most_pairs: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+    """Rows and columns of all parts: one that is everything, or several cuts into parts below ``most_pairs``."""
+    most_parts = min(len(x0), len(x1)) // FEWEST_CELLS
+    n_parts = min(math.ceil(math.sqrt(len(x0) * len(x1) / most_pairs)), most_parts)
+    if n_parts <= 1:
+        return [(torch.arange(len(x0)), torch.arange(len(x1)))]
+    orders = [_by_neighbourhood(x, n_parts).cpu() for x in (x0, x1)]
+    return [part for _ in range(REDRAWS) for part in zip(*(_dealt(o, n_parts, generator) for o in orders), strict=True)]
+
+
+def _by_neighbourhood(x: Tensor, n: int) -> Tensor:
+    """Cells in an order in which any ``n`` in a row are neighbours: halved along the widest axis, again and again."""
+    groups, done = [torch.arange(len(x), device=x.device)], []
+    while groups:
+        rows = groups.pop()
+        if len(rows) <= n:
+            done.append(rows)
+            continue
+        cells = x[rows]
+        along = cells[:, cells.var(dim=0).argmax()].argsort()
+        groups += [rows[along[len(rows) // 2 :]], rows[along[: len(rows) // 2]]]
+    return torch.cat(done)
+
+
+def _dealt(order: Tensor, n_parts: int, generator: torch.Generator) -> list[Tensor]:
+    """Of every ``n_parts`` cells in a row one to each part, at random."""
+    n_rounds = math.ceil(len(order) / n_parts)
+    part = torch.rand(n_rounds, n_parts, generator=generator).argsort(dim=1).flatten()[: len(order)]
+    dealt = order[part.argsort(stable=True)].split(part.bincount(minlength=n_parts).tolist())
+    return [cells.sort().values for cells in dealt]
+
+
+def coupled(
+    couple: Callable[[Tensor, Tensor, Tensor, Tensor], Plan],
+    x0: Tensor,
+    x1: Tensor,
+    mass0: Tensor,
+    mass1: Tensor,
+    generator: torch.Generator,
+    *,
+    most_pairs: int,
+    most_entries: int,
+) -> tuple[csr_array, list[Plan]]:
+    """Couple part with part; ``couple`` answers with a plan and how well it was solved.
+
+    Returns
+    -------
+    The mean plan, shape ``(n, m)``, of about ``most_entries`` or twice `FEWEST_ENTRIES` a cell at most, and the
+    answers, each without its entries.
+    """
+    shape = len(x0), len(x1)
+    parts = split(x0, x1, most_pairs, generator)
+    n_cuts = REDRAWS if len(parts) > 1 else 1
+    per_cell = max(FEWEST_ENTRIES, most_entries // (n_cuts * sum(shape)))
+    answers, data, rows, columns = [], [], [], []
+    for i, j in parts:
+        i_, j_ = i.to(x0.device), j.to(x1.device)
+        answer = couple(x0[i_], x1[j_], mass0[i_], mass1[j_])
+        plan = thinned(answer.entries, per_cell, generator).tocoo()
+        data.append(plan.data / n_cuts)
+        rows.append(i.numpy().astype(np.int32)[plan.row])
+        columns.append(j.numpy().astype(np.int32)[plan.col])
+        answers.append(answer._replace(entries=csr_array((0, 0))))
+    entries = np.concatenate(data), (np.concatenate(rows), np.concatenate(columns))
+    return csr_array(entries, shape=shape), answers
+
+
+def thinned(plan: csr_array, per_cell: int, generator: torch.Generator) -> csr_array:
+    """``plan`` with about ``per_cell`` entries for each source and each target, and the same marginals.
+
+    Entries above a ``per_cell``-th of their row or column stay as they are; others are raised to it with the chance
+    that keeps their mean, or dropped, but for the largest of each column.
+    """
+    if plan.nnz <= per_cell * sum(plan.shape):
+        return plan
+    row, column = plan.sum(axis=1), plan.sum(axis=0)
+    rows = np.repeat(np.arange(plan.shape[0]), np.diff(plan.indptr))
+    floor = np.minimum(row[rows], column[plan.indices]) / per_cell
+    small = plan.data < floor
+    # one offset for all: every row keeps as many as its small entries are due, to within one
+    due = np.cumsum(np.where(small, plan.data / floor, 0.0)) + float(torch.rand((), generator=generator))
+    kept = ~small | (np.diff(np.floor(due), prepend=0.0) > 0)
+    kept |= plan.data == plan.max(axis=0).toarray()[plan.indices]  # no target may be left without
+    data, rows = np.where(small, floor, plan.data)[kept], rows[kept]
+    thin = csr_array((data, (rows, plan.indices[kept])), shape=plan.shape)
+    for _ in range(RESCALINGS):
+        thin.data *= row[rows] / thin.sum(axis=1)[rows]
+        thin.data *= (column / thin.sum(axis=0))[thin.indices]
+    return thin

@@ -1,0 +1,152 @@
+"""Entropic semi-relaxed and balanced transport between two point clouds, without an n x m array.
+
+Minimise over pi >= 0 with ``pi' 1 = b``::
+
+    <C, pi> + eps KL(pi | a b') + rho KL(pi 1 | a),      C_ij = |x_i - y_j|^2
+
+At the optimum ``pi_ij = a_i b_j exp((f_i + g_j - C_ij) / eps)`` and ``pi 1 = a exp(-f / rho)``. Plain alternation
+over f and g needs thousands of passes over all pairs at small eps. Here eps is lowered in stages, the first ones on a
+subsample, and at each stage Newton's method runs on the pairs that carry mass; a pass over all pairs then confirms
+the solution, or adds the pairs that were missed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from vgfm_sc.core.transport import newton
+from vgfm_sc.core.transport.pairs import Pairs
+from vgfm_sc.core.transport.support import Support
+
+EPS_STEP = 0.25
+"""Factor from one eps to the next: with a smaller one the potentials of a stage are no start for the next."""
+
+COARSE_CELLS = 1000
+"""Points a side on which eps is lowered: potentials are smooth in space, so a subsample finds their shape."""
+
+STAGE_TOL = 0.05
+"""Marginal error asked of a stage and of the subsample: they give a start, not a solution."""
+
+SHARE = 1e-9
+"""A pair is stored when it holds more than this share of its row or of its column."""
+
+STAGE_SHARE = 1e-5
+"""The same before the last stage: at a quarter of the eps it is a share of 1e-20, more than the last stage asks for."""
+
+SETTLE_ITERATIONS = 500
+"""Products with the plan before all pairs are looked at again: a plan on too few pairs is not worth more."""
+
+
+class Plan(NamedTuple):
+    """A solved coupling: ``entries`` is pi, shape ``(n, m)``; ``f`` and ``g`` its potentials, in units of the cost."""
+
+    entries: csr_array
+    f: np.ndarray
+    g: np.ndarray
+    converged: bool
+    n_iter: int
+    marginal_error: float
+
+
+def solve(pairs: Pairs, *, eps: float, rho: float, tol: float, max_iter: int, generator: torch.Generator) -> Plan:
+    """Couple ``pairs`` with ``pi' 1 = b`` exact and ``pi 1`` drawn towards ``a``.
+
+    Parameters
+    ----------
+    pairs
+        Points and masses, float64, the points scaled so that the cost is their squared distance.
+    eps, rho
+        Penalties in units of the cost; ``rho=inf`` is balanced transport and needs equal totals.
+    tol
+        Converged when the row marginal, measured over all pairs, misses ``a exp(-f / rho)`` by less than this
+        share of the total mass. The column marginal is exact by construction.
+    max_iter
+        Cap on products with the plan.
+    generator
+        CPU generator, for the subsample.
+    """
+    solved = _solved(pairs, eps, rho, tol, max_iter, generator)
+    f, g = solved.f.cpu().numpy(), solved.g.cpu().numpy()
+    entries, error = solved.support.csr(solved.mass), solved.marginal_error
+    return Plan(entries, f, g, error < tol, solved.n_iter, error)
+
+
+class _Stage(NamedTuple):
+    """Where a stage ends: potentials, the pairs that carry mass and their mass, and how well it was solved."""
+
+    f: Tensor
+    g: Tensor
+    support: Support
+    mass: Tensor
+    n_iter: int
+    marginal_error: float
+
+
+def _solved(pairs: Pairs, eps: float, rho: float, tol: float, max_iter: int, generator: torch.Generator) -> _Stage:
+    """The last of the stages from a large eps to ``eps``."""
+    used = 0
+    if max(pairs.shape) > COARSE_CELLS:
+        stages = [eps / EPS_STEP]
+        coarse = pairs.subsample(COARSE_CELLS, generator)
+        found = _solved(coarse, stages[0], rho, STAGE_TOL, max_iter, generator)
+        used = found.n_iter
+        to_coarse = Pairs(pairs.x, coarse.y + coarse.centre, pairs.a, coarse.b, pairs.block)
+        f = to_coarse.source_potential(found.g, stages[0], rho)
+    else:
+        stages = []
+        while (stages[0] if stages else eps) < pairs.mean_cost():
+            stages.insert(0, (stages[0] if stages else eps) / EPS_STEP)
+        f = torch.zeros_like(pairs.a)
+    first = stages[0] if stages else eps
+    f = pairs.source_potential(pairs.target_potential(f, first), first, rho)
+    support = None
+    for stage in stages:
+        reached = _stage(pairs, f, support, stage, rho, STAGE_TOL, STAGE_SHARE, max_iter - used)
+        f, support, used = reached.f, reached.support, used + reached.n_iter
+    reached = _stage(pairs, f, support, eps, rho, tol, SHARE, max_iter - used)
+    return reached._replace(n_iter=used + reached.n_iter)
+
+
+def _stage(
+    pairs: Pairs, f: Tensor, support: Support | None, eps: float, rho: float, tol: float, share: float, max_iter: int
+) -> _Stage:
+    """Solve at ``eps`` from ``f``, on ``support`` and what it lacks."""
+    used, done = 0, False
+    while True:
+        if support is not None:
+            most = min(SETTLE_ITERATIONS, max_iter - used)
+            f, products, done = _settled(pairs, f, support, eps, rho, 0.3 * tol, most)
+            used += products
+        g = pairs.target_potential(f, eps)
+        found, mass, row = pairs.entries(f, g, eps, share)
+        error = float((pairs.a * torch.exp(-f / rho) - row).abs().sum() / pairs.b.sum())
+        wider = found if support is None else support.joined(found)
+        stuck = done and support is not None and len(wider.cost) == len(support.cost)
+        if not error >= tol or used >= max_iter or stuck:  # an error that is not a number ends it too
+            return _Stage(f, g, found, mass, used, error)
+        support = wider
+
+
+def _settled(
+    pairs: Pairs, f: Tensor, support: Support, eps: float, rho: float, tol: float, max_iter: int
+) -> tuple[Tensor, int, bool]:
+    """The potential that is optimal on ``support`` alone, the products with the plan it took, and whether it is.
+
+    Newton's method sees rows by their mass. An alternation before and after it also does right by those with next to
+    none, whose potential says how little it is.
+    """
+    a, b, used, done = pairs.a, pairs.b, 0, False
+    if not np.isinf(rho):  # a common shift is the slowest mode of alternation, and has a closed form
+        f = f + rho * (torch.logsumexp(a.log() - f / rho, dim=0) - b.sum().log())
+    f = support.source_potential(f, support.target_potential(f, a, b, eps), b, eps, rho)
+    while not done and used < max_iter:
+        g = support.target_potential(f, a, b, eps)
+        matrix = support.matrix(support.log_mass(f, g, a, b, eps).exp_())
+        f, products, done = newton.ascend(matrix, f, a, b, eps=eps, rho=rho, tol=tol, max_iter=max_iter - used)
+        used += products
+    return support.source_potential(f, support.target_potential(f, a, b, eps), b, eps, rho), used, done

@@ -1,0 +1,165 @@
+"""The models of a fit, each of which may be trained in another process: plain arguments in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+import vgfm_sc
+from vgfm_sc import _anndata, methods
+from vgfm_sc.core import device as devices
+from vgfm_sc.core.coupling import Coupling
+from vgfm_sc.core.course import Course
+from vgfm_sc.core.dynamics import stored
+from vgfm_sc.core.dynamics.model import Model
+from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.core.training.checkpoint import Checkpoint
+from vgfm_sc.core.training.fingerprint import fingerprint
+from vgfm_sc.core.training.settings import Settings
+from vgfm_sc.core.training.train import train
+
+FEWEST = 2
+"""Cells of a time point that can be coupled, or judged on."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the models have in common beside the positions of the cells.
+
+    ``sampling``: of all cells; its rows are those to train on. ``counted``: rows of all cells that make up the totals.
+    ``out``: the cells of each time point to judge on, if any. ``prior``: growth expected of every cell per unit of
+    time, shape ``(n_obs,)``, if there is any. ``checkpoint``: folder for finished parts.
+    """
+
+    sampling: _anndata.Sampling
+    counted: Sequence[np.ndarray]
+    out: Sequence[np.ndarray] | None
+    prior: np.ndarray | None
+    scaling: Scaling
+    method: methods.Method
+    settings: Settings
+    device: str
+    progress: bool
+    checkpoint: str | None
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """What is kept of a model.
+
+    ``velocity``, shape ``(n_obs, d)``, and ``growth``, shape ``(n_obs,)``: at every cell and its own time.
+    ``convergence``: of each coupling. ``couplings``: large, so only those of the model itself.
+    """
+
+    velocity: np.ndarray
+    growth: np.ndarray
+    convergence: dict[str, np.ndarray]
+    history: dict[str, dict[str, np.ndarray]]
+    weights: dict[str, np.ndarray]
+    couplings: list[Coupling]
+
+
+def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
+    """Model ``k`` of cells at ``x``, shape ``(n_obs, d)``: 0 is trained on all cells, others on cells drawn again."""
+    sampling, settings, scaling = recipe.sampling, recipe.settings, recipe.scaling
+    if k:
+        rng = np.random.default_rng([settings.seed, k])
+        rows = bootstrap(sampling.rows, rng)
+        recipe = replace(recipe, sampling=replace(sampling, rows=rows), counted=rows)
+        settings = replace(settings, seed=int(rng.integers(2**63)))
+    course = unitless_course(recipe, x)
+    checkpoint = None
+    if recipe.checkpoint is not None:
+        method = recipe.method
+        versions = vgfm_sc.__version__, version("torch"), version("numpy")
+        known = method.name, method.settings, method.noise, method.smooth, method.coupling, method.path
+        name = fingerprint(list(course.arrays()), settings, versions, recipe.device, known)
+        checkpoint = Checkpoint(Path(recipe.checkpoint), name)
+    with devices.telling_what_to_lower("training"):
+        trained = train(
+            course,
+            recipe.method,
+            settings,
+            device=devices.choose(recipe.device),
+            bar=lambda name, total: tqdm(total=total, desc=name, disable=not recipe.progress),
+            checkpoint=checkpoint,
+        )
+        velocity, growth = fields(Model(trained.networks, scaling), sampling.time, x)
+    solved = [coupling.convergence() for coupling in trained.couplings]
+    return FittedModel(
+        velocity,
+        growth,
+        {name: np.asarray([report[name] for report in solved]) for name in solved[0]},
+        trained.history,
+        stored.weights(trained.networks),
+        [] if k else trained.couplings,
+    )
+
+
+def fields(model: Model, time: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Velocity and growth at every cell and its own time."""
+    velocity, growth = model(time, x)
+    if not (np.isfinite(velocity).all() and np.isfinite(growth).all()):
+        msg = "The trained networks give values that are not finite. Lower match_lr."
+        raise FloatingPointError(msg)
+    return velocity, growth
+
+
+def unitless_course(recipe: Recipe, x: np.ndarray) -> Course:
+    """The time course as training sees it."""
+    sampling, scaling = recipe.sampling, recipe.scaling
+    rows, points = sampling.rows, sampling.time_points
+    totals = replace(sampling, rows=recipe.counted).totals
+    masses = totals / [len(cells) for cells in rows]
+    unitless = scaling.to_unitless(x)
+    times = [float(t) for t in scaling.to_unitless_time(points)]
+    expected = None
+    if (
+        recipe.prior is not None
+    ):  # per unit of time, and the networks' is that of the interval to come; the last has none
+        units = np.append(np.diff(points) / np.diff(times), scaling.time_unit)
+        expected = [recipe.prior[cells] * unit for cells, unit in zip(rows, units, strict=True)]
+    return Course(
+        [unitless[cells] for cells in rows],
+        times,
+        (totals / totals[0]).tolist(),
+        (masses / masses[0]).tolist(),
+        expected,
+        None if recipe.out is None else [unitless[cells] for cells in recipe.out],
+    )
+
+
+def held_out(
+    rows: Sequence[np.ndarray], share: float, time_points: np.ndarray, seed: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The cells of each time point, split at random into those to train on and a ``share`` to judge on."""
+    rng = np.random.default_rng(seed)
+    kept, out = [], []
+    for cells, t in zip(rows, time_points, strict=True):
+        n = round(share * len(cells))
+        if n < FEWEST or len(cells) - n < FEWEST:
+            msg = (
+                f"validation={share:g} of the {len(cells)} cells at {t:g} leaves {n} to judge on and "
+                f"{len(cells) - n} to train on; {FEWEST} of each are needed. Change validation, or drop the time point."
+            )
+            raise ValueError(msg)
+        order = rng.permutation(len(cells))
+        out.append(cells[np.sort(order[:n])])
+        kept.append(cells[np.sort(order[n:])])
+    return kept, out
+
+
+def bootstrap(rows: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """Each cell as often as a Poisson draw of mean 1 says: numbers of cells vary as counts do."""
+    drawn = []
+    for cells in rows:
+        again = np.repeat(cells, rng.poisson(1.0, len(cells)))
+        while len(np.unique(again)) < FEWEST:  # only with a handful of cells
+            again = np.repeat(cells, rng.poisson(1.0, len(cells)))
+        drawn.append(again)
+    return drawn
