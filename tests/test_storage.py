@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anndata as ad
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -194,6 +195,7 @@ def draw_all(adata: ad.AnnData, unchanged) -> None:
             getattr(pl, name)(adata, show=False)
             if name not in ("fate", "holdout", "uncertainty"):
                 getattr(pl, name)(adata, show=False, key="of_genes")
+            plt.close("all")
 
 
 # the file of the first version

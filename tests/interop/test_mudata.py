@@ -60,8 +60,8 @@ def test_tools_and_plots_read_what_the_fit_wrote(fitted_joint):
     assert list(get.couplings(mdata)) == [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0), (3.0, 4.0)]
     assert get.trajectories(mdata)["trajectory"].nunique() == 5
     for plot in (pl.trajectories, pl.velocity, pl.growth, pl.mass):
-        plot(mdata)
-    pl.velocity(mdata, "umap", color="branch")
+        plot(mdata, show=False)
+    pl.velocity(mdata, "umap", color="branch", show=False)
 
 
 def test_copy_leaves_the_object_as_it_is(joint, settings):

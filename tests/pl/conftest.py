@@ -109,8 +109,9 @@ def written(simulated) -> ad.AnnData:
 
 @pytest.fixture
 def shown(monkeypatch) -> list:
-    """The open figures at each call of ``plt.show()``."""
+    """The open figures at each call of ``plt.show()``, as if there were windows."""
     calls = []
+    monkeypatch.setattr(plt, "get_backend", lambda: "QtAgg")
     monkeypatch.setattr(plt, "show", lambda: calls.append(plt.get_fignums()))
     return calls
 
@@ -123,6 +124,7 @@ def picture() -> Callable[..., np.ndarray]:
         fig, file = getattr(pl, name)(*args, **arguments, return_fig=True), io.BytesIO()
         fig.set_layout_engine("none")  # takes longer than all else
         fig.savefig(file, format="rgba", dpi=40)
+        plt.close(fig)
         return np.frombuffer(file.getvalue(), np.uint8)
 
     return pixels

@@ -22,7 +22,7 @@ def clouds(ax: Axes) -> list[PathCollection]:
 
 def cells(adata, color, **arguments) -> Axes:
     """The cells of `pl.velocity`; their arrows are no `PathCollection`."""
-    return pl.velocity(adata, color=color, **arguments)
+    return pl.velocity(adata, color=color, **arguments, show=False)
 
 
 def colors_of(adata, palette=None, categories=("a", "b", "c")) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -52,20 +54,20 @@ def wanted(made, plain, picture, name) -> np.ndarray:
 
 
 @every
-def test_axes_are_returned_and_nothing_else_changes(made, shown, unchanged, same_random_state, name):
+def test_not_shown_axes_are_returned_and_their_figure_is_current(made, shown, unchanged, same_random_state, name):
     with unchanged(made):
-        drawn = draw(name, made)
+        drawn = draw(name, made, show=False)
     if name in PANELS:
         assert isinstance(drawn, list) and len(drawn) == PANELS[name]
     assert all(isinstance(ax, Axes) and ax.has_data() for ax in listed(drawn))
-    assert plt.get_fignums() == [] and shown == []
+    assert plt.get_fignums() == [1] and {ax.figure for ax in listed(drawn)} == {plt.gcf()} and shown == []
 
 
 @every
-def test_return_fig_returns_the_figure_and_leaves_none_open(made, shown, name):
-    fig = draw(name, made, return_fig=True)
+def test_return_fig_returns_the_figure_and_leaves_it_open(made, shown, name):
+    fig = draw(name, made, return_fig=True, show=True)  # the figure, whatever show is
     assert isinstance(fig, Figure) and len(fig.axes) >= PANELS.get(name, 1) and fig.get_suptitle() == ""
-    assert plt.get_fignums() == [] and shown == []
+    assert plt.get_fignums() == [fig.number] and shown == []
 
 
 @every
@@ -93,17 +95,10 @@ def test_the_figure_of_given_axes_is_returned_and_stays_open(made, name):
 
 
 @every
-def test_show_shows_and_returns_nothing(made, shown, name):
-    assert draw(name, made, show=True) is None
-    assert len(shown) == 1 and len(shown[0]) == 1
-
-
-@pytest.mark.parametrize("name", ["growth", "fate"])
-def test_interactive_sessions_show_unless_told_otherwise(made, shown, name, monkeypatch):
-    monkeypatch.setattr(plt, "isinteractive", lambda: True)
-    assert draw(name, made) is None and len(shown) == 1 and len(shown[0]) == 1
-    assert draw(name, made, show=False) is not None and len(shown) == 1
-    assert draw(name, made, ax=plt.figure().subplots()) is not None and len(shown) == 1
+def test_figures_are_shown_once_unless_told_otherwise(made, shown, name, monkeypatch):
+    monkeypatch.delitem(sys.modules, "scanpy", raising=False)
+    assert draw(name, made) is None
+    assert shown == [[1]]
 
 
 @every
@@ -115,7 +110,7 @@ def test_the_title_stands_above(made, name):
 
 @on_basis
 def test_axes_are_named_as_the_basis_without_ticks(made, name):
-    outer = listed(draw(name, made))
+    outer = listed(draw(name, made, show=False))
     outer = outer[:3] if name == "dynamics" else outer[3:4] if name == "snapshots" else outer
     for ax in outer:
         assert ax.get_xlabel() == "r1" and ax.get_ylabel().split("\n")[-1] == "r2"
@@ -124,7 +119,7 @@ def test_axes_are_named_as_the_basis_without_ticks(made, name):
 
 @every
 def test_the_frame_can_be_left_out(made, name):
-    for k, ax in enumerate(listed(draw(name, made, frameon=False))):
+    for k, ax in enumerate(listed(draw(name, made, frameon=False, show=False))):
         if name in ON_BASIS and (name, k) != ("dynamics", 3):
             assert not ax.axison
         else:
@@ -133,7 +128,7 @@ def test_the_frame_can_be_left_out(made, name):
 
 @pytest.mark.parametrize(("name", "basis"), [*((name, "umap") for name in ON_BASIS), ("growth", "X_umap")])
 def test_another_basis_is_drawn_on(made, name, basis):
-    axes = listed(draw(name, made, basis))[: 3 if name == "dynamics" else None]
+    axes = listed(draw(name, made, basis, show=False))[: 3 if name == "dynamics" else None]
     assert "UMAP1" in {ax.get_xlabel() for ax in axes}
     for ax in axes:
         cells = max(clouds(ax), key=lambda cloud: len(cloud.get_offsets()))
@@ -157,7 +152,7 @@ def test_one_cell_of_each_time_point_is_drawn(made, picture, name):
 @parts_on_basis
 def test_many_cells_become_an_image_in_vector_files(made, name, monkeypatch):
     def images() -> set[bool]:
-        axes = listed(draw(name, made))
+        axes = listed(draw(name, made, show=False))
         return {bool(c.get_rasterized()) for ax in axes for c in clouds(ax) if len(c.get_offsets()) > 7}
 
     monkeypatch.setattr(_axes, "RASTER_CELLS", made.n_obs - 1)
@@ -220,6 +215,6 @@ def test_a_fit_to_genes_is_drawn_on_the_first_two(made, name):
     rng = np.random.default_rng(0)
     made.obsm["vgfm_velocity_genes"] = rng.normal(size=(60, 3)).astype(np.float32)
     made.uns["vgfm"]["trajectories"]["positions"] = rng.gamma(1.0, size=(5, 7, 3)).astype(np.float32)
-    ax = listed(draw(name, made))[0]
+    ax = listed(draw(name, made, show=False))[0]
     cells = np.concatenate([c.get_offsets() for c in clouds(ax)])
     assert np.isin(made.X[:, [2, 0]], cells).all()

@@ -12,7 +12,7 @@ COLORS = {"a": "#ff0000", "b": "#008000", "c": "#0000ff"}
 
 
 def test_there_is_a_panel_for_each_fate_with_the_probability_of_every_cell(made):
-    axes = pl.fate(made, palette=COLORS, na_color="white", size=4)
+    axes = pl.fate(made, palette=COLORS, na_color="white", size=4, show=False)
     assert [ax.get_title() for ax in axes] == ["b", "c"]
     for ax, name in zip(axes, "bc", strict=True):
         (cells,) = [c for c in ax.collections if isinstance(c, PathCollection)]
@@ -28,7 +28,7 @@ def test_there_is_a_panel_for_each_fate_with_the_probability_of_every_cell(made)
 @pytest.mark.parametrize("groupby", [None, "batch"])
 def test_bars_are_the_mean_probability_in_each_group(made, groupby):
     made.obs["batch"] = [f"batch {k % 2}" for k in range(60)]
-    ax = pl.fate(made, kind="bar", groupby=groupby, palette=COLORS)
+    ax = pl.fate(made, kind="bar", groupby=groupby, palette=COLORS, show=False)
     groups = made.obs[groupby or "type"].astype(str)
     wanted = made.obsm["vgfm_fate"].groupby(groups.to_numpy()).mean()
     widths = np.array([patch.get_width() for patch in ax.patches]).reshape(2, -1)
@@ -47,19 +47,19 @@ def test_bars_can_be_drawn_into_given_axes_and_named(made):
     assert pl.fate(made, kind="bar", ax=axes[1], title="mine") is axes[1]
     assert axes[1].get_title() == "mine" and not axes[0].has_data()
     assert pl.fate(made, kind="bar", return_fig=True) is not fig
-    assert not pl.fate(made, kind="bar", frameon=False).spines["top"].get_visible()
+    assert not pl.fate(made, kind="bar", frameon=False, show=False).spines["top"].get_visible()
 
 
 def test_cells_without_a_group_are_in_no_bar(made):
     made.obs["type"] = made.obs["type"].where(np.arange(60) % 2 > 0)
-    ax = pl.fate(made, kind="bar")
+    ax = pl.fate(made, kind="bar", show=False)
     wanted = made.obsm["vgfm_fate"][made.obs["type"].notna()].groupby(made.obs["type"].dropna(), observed=True).mean()
     np.testing.assert_allclose([patch.get_width() for patch in ax.patches[:3]], wanted["b"], rtol=1e-6)
 
 
 def test_fates_have_the_colours_of_their_type_in_other_plots(made):
     shades = {}
-    for ax in (pl.velocity(made, color="type"), pl.fate(made, kind="bar")):
+    for ax in (pl.velocity(made, color="type", show=False), pl.fate(made, kind="bar", show=False)):
         legend = ax.get_legend()
         names = [text.get_text() for text in legend.get_texts()]
         shades[tuple(names)] = dict(zip(names, [handle.get_color() for handle in legend.legend_handles], strict=True))
@@ -71,9 +71,9 @@ def test_fates_are_named_as_the_clusters_and_not_as_columns_can_be(made):
     made.obsm["vgfm_fate"].columns = ["b_x", "c"]
     made.uns["vgfm"]["fate"]["clusters"] = np.array(["b/x", "c"])
     palette = {"a": "#ff0000", "b/x": "#008000", "c": "#0000ff"}
-    assert [ax.get_title() for ax in pl.fate(made, palette=palette)] == ["b/x", "c"]
-    lines = pl.trajectories(made, color="fate", cells=False, palette=palette).get_legend()
-    for legend in (lines, pl.fate(made, kind="bar", palette=palette).get_legend()):
+    assert [ax.get_title() for ax in pl.fate(made, palette=palette, show=False)] == ["b/x", "c"]
+    lines = pl.trajectories(made, color="fate", cells=False, palette=palette, show=False).get_legend()
+    for legend in (lines, pl.fate(made, kind="bar", palette=palette, show=False).get_legend()):
         assert [text.get_text() for text in legend.get_texts()] == ["b/x", "c"]
 
 

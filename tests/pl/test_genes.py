@@ -34,7 +34,7 @@ def brute_force(values: np.ndarray, weights: np.ndarray, q: float) -> float:
 
 
 def test_lines_are_means_over_the_mass_and_bands_its_middle_half(made):
-    axes = pl.genes(made, ["g1", "g0"])
+    axes = pl.genes(made, ["g1", "g0"], show=False)
     assert [ax.get_title() for ax in axes] == ["g1", "g0"] and axes[0].get_ylabel() == "expression"
     mass = stored(made)["mass"].astype(float)
     for ax, k in zip(axes, (1, 0), strict=True):
@@ -63,7 +63,7 @@ def test_quantiles_pass_over_what_has_no_weight():
 def test_a_line_for_each_label_at_the_end(made):
     codes = stored(made)["labels"]["type"]["codes"]
     codes[-1] = [0, 2, 0, 2, 2, 0, 0]  # none ends as b
-    axes = pl.genes(made, "g0", color="type", palette=COLORS)
+    axes = pl.genes(made, "g0", color="type", palette=COLORS, show=False)
     values, mass = stored(made)["values"]["values"][:, :, 0].astype(float), stored(made)["mass"].astype(float)
     (ax,) = axes
     assert [to_hex(line.get_color()) for line in ax.lines] == [COLORS["a"], COLORS["c"]]
@@ -75,15 +75,15 @@ def test_a_line_for_each_label_at_the_end(made):
 
 def test_genes_that_rank_first_in_growth_are_taken(made):
     made.uns["vgfm"]["genes"] = {"growth": pd.DataFrame({"names": ["g1", "g0", "g2"]})}
-    assert [ax.get_title() for ax in pl.genes(made, n_genes=2)] == ["g1", "g0"]
-    assert [ax.get_title() for ax in pl.genes(made, n_genes=1)] == ["g1"]
+    assert [ax.get_title() for ax in pl.genes(made, n_genes=2, show=False)] == ["g1", "g0"]
+    assert [ax.get_title() for ax in pl.genes(made, n_genes=1, show=False)] == ["g1"]
     with pytest.raises(KeyError, match=r"do not carry \['g2'\].*vgfm_sc\.tl\.annotate\(adata, \['g2'\]\)"):
         pl.genes(made)
 
 
 def test_without_a_ranking_the_first_that_are_carried_are_taken(made):
-    assert [ax.get_title() for ax in pl.genes(made)] == ["g0", "g1"]
-    assert [ax.get_title() for ax in pl.genes(made, n_genes=1)] == ["g0"]
+    assert [ax.get_title() for ax in pl.genes(made, show=False)] == ["g0", "g1"]
+    assert [ax.get_title() for ax in pl.genes(made, n_genes=1, show=False)] == ["g0"]
 
 
 def test_genes_that_are_not_carried_name_the_call(made, unchanged):
@@ -102,7 +102,7 @@ def test_no_genes_are_refused(made, arguments):
 def test_many_genes_go_in_several_rows(made):
     names = [f"n{k}" for k in range(5)]
     stored(made)["values"] = {"names": np.array(names), "values": np.ones((5, 7, 5), dtype=np.float32)}
-    axes = pl.genes(made, n_genes=5)
+    axes = pl.genes(made, n_genes=5, show=False)
     assert [ax.get_title() for ax in axes] == names
     assert axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 3)
     (spare,) = [ax for ax in axes[0].figure.axes if ax not in axes]
@@ -111,6 +111,6 @@ def test_many_genes_go_in_several_rows(made):
 
 def test_lines_end_where_all_have_died(made):
     stored(made)["mass"][-2:] = 0
-    (line,) = pl.genes(made, "g0")[0].lines
+    (line,) = pl.genes(made, "g0", show=False)[0].lines
     np.testing.assert_array_equal(line.get_xdata(), [0, 0.5, 1])
     assert np.isfinite(line.get_ydata()).all()

@@ -21,7 +21,7 @@ def growth_of(adata) -> np.ndarray:
 
 
 def test_every_cell_is_coloured_by_its_growth_centred_on_0(made):
-    ax = pl.growth(made)
+    ax = pl.growth(made, show=False)
     (cells,) = clouds(ax)
     np.testing.assert_array_equal(cells.get_array(), growth_of(made))
     np.testing.assert_array_equal(cells.get_offsets(), made.obsm["X_r"])
@@ -32,19 +32,19 @@ def test_every_cell_is_coloured_by_its_growth_centred_on_0(made):
 
 
 def test_growth_takes_size_and_map(made):
-    (cells,) = clouds(pl.growth(made, size=9, cmap="PuOr"))
+    (cells,) = clouds(pl.growth(made, size=9, cmap="PuOr", show=False))
     assert set(cells.get_sizes()) == {9} and cells.get_cmap().name == "PuOr"
 
 
 def test_growth_0_everywhere_is_drawn_in_the_middle_colour(made):
     made.obs["vgfm_growth"] = np.float32(0)
-    ax = pl.growth(made)
+    ax = pl.growth(made, show=False)
     ax.figure.draw_without_rendering()
     assert set(clouds(ax)[0].norm(np.zeros(3))) == {0.5}
 
 
 def test_a_panel_for_each_time_point_has_its_cells_before_the_others(made):
-    axes = pl.growth(made, by_time=True, na_color="red")
+    axes = pl.growth(made, by_time=True, na_color="red", show=False)
     assert isinstance(axes, list)
     assert [ax.get_title() for ax in axes] == ["day = 0", "day = 1", "day = 3"]
     for ax, time in zip(axes, (0, 1, 3), strict=True):
@@ -57,7 +57,7 @@ def test_a_panel_for_each_time_point_has_its_cells_before_the_others(made):
         assert cells.norm.vmax == pytest.approx(np.quantile(np.abs(growth_of(made)), _growth.CLIP))
         assert ax.get_xlim() == axes[0].get_xlim() and ax.get_ylim() == axes[0].get_ylim()
     assert len(axes[0].figure.axes) == 4  # and one bar for all
-    assert pl.growth(made, by_time=True, title="mine")[0].get_title() == "mine, day = 0"
+    assert pl.growth(made, by_time=True, title="mine", show=False)[0].get_title() == "mine, day = 0"
 
 
 def test_panels_by_time_take_the_place_of_given_axes(made):
@@ -68,7 +68,7 @@ def test_panels_by_time_take_the_place_of_given_axes(made):
 
 
 def test_a_time_point_that_was_dropped_has_no_panel(made):
-    axes = pl.growth(made[made.obs["day"] != 1].copy(), by_time=True)
+    axes = pl.growth(made[made.obs["day"] != 1].copy(), by_time=True, show=False)
     assert [ax.get_title() for ax in axes] == ["day = 0", "day = 3"]
 
 
@@ -90,7 +90,7 @@ def test_without_growth_the_call_to_make_is_named(made):
 
 
 def test_uncertainty_draws_the_spread_of_growth_and_of_velocity_from_0(made):
-    axes = pl.uncertainty(made, cmap="magma", size=4)
+    axes = pl.uncertainty(made, cmap="magma", size=4, show=False)
     assert [ax.get_title() for ax in axes] == ["growth", "velocity"]
     for ax, name in zip(axes, ("growth", "velocity"), strict=True):
         values = made.obs[f"vgfm_{name}_sd"].to_numpy(dtype=float)
@@ -106,7 +106,7 @@ def test_uncertainty_draws_the_spread_of_growth_and_of_velocity_from_0(made):
 
 def test_models_that_agree_are_drawn(made):
     made.obs["vgfm_growth_sd"] = np.float32(0)
-    axes = pl.uncertainty(made)
+    axes = pl.uncertainty(made, show=False)
     axes[0].figure.draw_without_rendering()
     assert set(clouds(axes[0])[0].norm(np.zeros(3))) == {0}
 

@@ -17,7 +17,7 @@ def heights(ax) -> np.ndarray:
 
 def test_bars_are_the_w1_of_each_prediction_at_each_time(made):
     palette = {"vgfm": "red", "otcfm": "green", "linear": "blue"}
-    ax = pl.holdout(made, palette=palette)
+    ax = pl.holdout(made, palette=palette, show=False)
     np.testing.assert_array_equal(heights(ax), [[1, 1.5], [2, 2.5], [3, 3.5]])
     assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "2"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == list(palette)
@@ -26,7 +26,7 @@ def test_bars_are_the_w1_of_each_prediction_at_each_time(made):
 
 
 def test_bars_of_a_time_stand_side_by_side_around_its_tick(made):
-    ax = pl.holdout(made)
+    ax = pl.holdout(made, show=False)
     edges = np.array([[(bar.get_x(), bar.get_x() + bar.get_width()) for bar in c] for c in ax.containers])
     assert (edges[1:, :, 0] >= edges[:-1, :, 1]).all()
     np.testing.assert_allclose(edges.mean(axis=(0, 2)), ax.get_xticks())
@@ -35,7 +35,7 @@ def test_bars_of_a_time_stand_side_by_side_around_its_tick(made):
 def test_rows_in_any_order_and_predictions_of_some_times_are_drawn(made):
     table = made.uns["vgfm_holdout"]["scores"]
     made.uns["vgfm_holdout"]["scores"] = table.drop(index="5").iloc[::-1].astype({"prediction": "category"})
-    ax = pl.holdout(made)
+    ax = pl.holdout(made, show=False)
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     found = dict(zip(names, heights(ax), strict=True))
     assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "1"]
@@ -57,7 +57,7 @@ def history(adata) -> dict:
 
 
 def test_losses_are_drawn_by_step_beside_the_judgement(made):
-    matching, fitting, judgement = pl.loss(made)
+    matching, fitting, judgement = pl.loss(made, show=False)
     assert [ax.get_title() for ax in (matching, fitting, judgement)] == ["matching", "fitting", "judgement"]
     for line, name in zip(matching.lines, ("velocity", "growth"), strict=True):
         np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 7))
@@ -74,13 +74,13 @@ def test_losses_are_drawn_by_step_beside_the_judgement(made):
 @pytest.mark.parametrize(("gone", "titles"), [("fitting", ["matching"]), ("matching", ["fitting", "judgement"])])
 def test_a_stage_that_was_left_out_has_no_panel(made, gone, titles):
     del history(made)[gone]
-    assert [ax.get_title() for ax in pl.loss(made)] == titles
+    assert [ax.get_title() for ax in pl.loss(made, show=False)] == titles
 
 
 def test_growth_that_is_not_trained_is_not_drawn(made):
     """As with balanced transport."""
     history(made)["matching"]["growth"][:] = 0
-    (line,) = pl.loss(made)[0].lines
+    (line,) = pl.loss(made, show=False)[0].lines
     assert line.get_label() == "velocity"
 
 
@@ -95,7 +95,7 @@ def test_what_fit_writes_without_its_second_stage_is_drawn(unfitted, small):
     from vgfm_sc import tl
 
     adata = tl.fit(unfitted[::12].copy(), "time", copy=True, **{**small, "match_steps": 2, "fit_steps": 0})
-    assert [ax.get_title() for ax in pl.loss(adata)] == ["matching"]
+    assert [ax.get_title() for ax in pl.loss(adata, show=False)] == ["matching"]
 
 
 @pytest.mark.parametrize("last", [0.1, 0.5])

@@ -15,13 +15,13 @@ def extents(fig, artists) -> list:
 
 
 def test_the_right_margin_is_beside_the_axes(made):
-    ax = pl.velocity(made, color="type", legend_loc="right margin")
+    ax = pl.velocity(made, color="type", legend_loc="right margin", show=False)
     inside, outside = extents(ax.figure, [ax, ax.get_legend()])
     assert outside.x0 >= inside.x1 and outside.x1 <= ax.figure.bbox.x1
 
 
 def test_a_place_of_matplotlib_is_within(made):
-    ax = pl.velocity(made, color="type", legend_loc="upper left")
+    ax = pl.velocity(made, color="type", legend_loc="upper left", show=False)
     axes, legend = extents(ax.figure, [ax, ax.get_legend()])
     assert axes.x0 <= legend.x0 and legend.x1 <= axes.x1 and legend.y1 <= axes.y1
 
@@ -30,7 +30,7 @@ def test_a_place_of_matplotlib_is_within(made):
 @pytest.mark.parametrize("name", ["velocity", "fate", "genes", "mass", "snapshots", "holdout", "trajectories"])
 def test_names_can_be_left_out(made, name, loc):
     arguments = {"fate": {"kind": "bar"}, "holdout": {}}.get(name, {"color": "type"})
-    drawn = getattr(pl, name)(made, legend_loc=loc, **arguments)
+    drawn = getattr(pl, name)(made, legend_loc=loc, show=False, **arguments)
     for ax in drawn if isinstance(drawn, list) else [drawn]:
         assert ax.get_legend() is None and all(text.get_text().startswith("arrows span") for text in ax.texts)
 
@@ -38,7 +38,7 @@ def test_names_can_be_left_out(made, name, loc):
 @pytest.mark.parametrize("draw", [pl.velocity, pl.trajectories])
 def test_on_the_data_names_stand_at_the_median_of_their_cells(made, draw):
     made.obs["type"] = made.obs["type"].where(made.obs["type"] != "b").cat.set_categories(["b", "c", "a"])
-    ax = draw(made, color="type", legend_loc="on data")
+    ax = draw(made, color="type", legend_loc="on data", show=False)
     found = {text.get_text(): text.get_position() for text in ax.texts if not text.get_text().startswith("arrows")}
     assert set(found) == {"a", "c"}
     for name, at in found.items():
@@ -48,7 +48,7 @@ def test_on_the_data_names_stand_at_the_median_of_their_cells(made, draw):
 @pytest.mark.parametrize("name", ["fate", "genes", "mass", "holdout", "snapshots"])
 def test_without_cells_to_stand_on_names_stand_beside(made, name):
     arguments = {"fate": {"kind": "bar"}, "holdout": {}}.get(name, {"color": "type"})
-    drawn = getattr(pl, name)(made, legend_loc="on data", **arguments)
+    drawn = getattr(pl, name)(made, legend_loc="on data", show=False, **arguments)
     axes = drawn if isinstance(drawn, list) else [drawn]
     (legend,) = [ax.get_legend() for ax in axes if ax.get_legend() is not None]
     wanted = {"fate": ["b", "c"], "holdout": ["vgfm", "otcfm", "linear"]}.get(name, ["a", "b", "c"])
@@ -68,7 +68,7 @@ def test_what_the_legend_of_given_axes_names_stays_named(made):
 
 
 def test_starts_and_ends_are_explained_below_the_axes(made):
-    ax = pl.trajectories(made, color="type")
+    ax = pl.trajectories(made, color="type", show=False)
     (marks,) = [child for child in ax.get_children() if isinstance(child, Legend) and child is not ax.get_legend()]
     assert [text.get_text() for text in marks.get_texts()] == ["start", "end"]
     axes, name, area = extents(ax.figure, [ax, ax.xaxis.label, marks])
@@ -78,7 +78,7 @@ def test_starts_and_ends_are_explained_below_the_axes(made):
 @pytest.mark.parametrize("arguments", [{"color": "type", "cells": "batch"}, {"color": "mass", "cells": "batch"}])
 def test_legends_and_colour_bars_do_not_cover_each_other(made, arguments):
     made.obs["batch"] = pd.Categorical([f"batch {k % 9}" for k in range(made.n_obs)])
-    ax = pl.trajectories(made, **arguments)
+    ax = pl.trajectories(made, **arguments, show=False)
     boxes = [child for child in ax.get_children() if isinstance(child, Legend)]
     bars = [other for other in ax.figure.axes if other is not ax]
     assert "batch 8" in [text.get_text() for legend in boxes for text in legend.get_texts()]

@@ -24,7 +24,7 @@ def stored(adata) -> dict:
 
 @pytest.mark.parametrize(("basis", "rep", "name"), [(None, "X_r", "positions"), ("umap", "X_umap", "positions_umap")])
 def test_observed_cells_are_above_and_simulated_below(made, basis, rep, name):
-    axes = pl.snapshots(made, basis)
+    axes = pl.snapshots(made, basis, show=False)
     above, below = axes[:3], axes[3:]
     assert [ax.get_title() for ax in above] == ["day = 0", "day = 1", "day = 3"]
     for ax, time in zip(above, (0, 1, 3), strict=True):
@@ -41,31 +41,31 @@ def test_observed_cells_are_above_and_simulated_below(made, basis, rep, name):
 
 def test_the_area_of_a_simulated_cell_is_its_mass(made):
     stored(made)["mass"][4, 0] = 1000
-    for ax, k in zip(pl.snapshots(made)[3:], STEPS, strict=True):
+    for ax, k in zip(pl.snapshots(made, show=False)[3:], STEPS, strict=True):
         areas, mass = clouds(ax)[1].get_sizes(), stored(made)["mass"][k]
         np.testing.assert_allclose(areas / areas[1], np.minimum(mass, 12) / mass[1], rtol=1e-6)
 
 
 def test_observed_cells_take_a_size(made):
-    for ax in pl.snapshots(made, size=7)[:3]:
+    for ax in pl.snapshots(made, size=7, show=False)[:3]:
         assert {float(area) for cloud in clouds(ax) for area in cloud.get_sizes()} == {7.0}
 
 
 def test_titles_give_w1_once_it_has_been_measured(made):
-    assert [ax.get_title() for ax in pl.snapshots(made)[3:]] == ["", "W1 = 0.500", "W1 = 0.123"]
+    assert [ax.get_title() for ax in pl.snapshots(made, show=False)[3:]] == ["", "W1 = 0.500", "W1 = 0.123"]
     del made.uns["vgfm"]["evaluation"]
-    assert [ax.get_title() for ax in pl.snapshots(made)[3:]] == ["", "", ""]
+    assert [ax.get_title() for ax in pl.snapshots(made, show=False)[3:]] == ["", "", ""]
 
 
 def test_w1_is_that_of_evaluate(written):
     table = written.uns["vgfm"]["evaluation"]
-    titles = [ax.get_title() for ax in pl.snapshots(written)[5:]]
+    titles = [ax.get_title() for ax in pl.snapshots(written, show=False)[5:]]
     assert titles == ["", *(f"W1 = {w1:#.3g}" for w1 in table["w1"])]
 
 
 def test_labels_colour_both(made):
     made.obs["type"] = made.obs["type"].where(np.arange(60) % 5 > 0)
-    axes = pl.snapshots(made, color="type", palette=COLORS, na_color="black")
+    axes = pl.snapshots(made, color="type", palette=COLORS, na_color="black", show=False)
     codes = stored(made)["labels"]["type"]["codes"]
     for column, (time, k) in enumerate(zip((0, 1, 3), STEPS, strict=True)):
         above, below = (clouds(axes[row + column])[1] for row in (0, 3))
@@ -78,24 +78,24 @@ def test_labels_colour_both(made):
 
 def test_time_points_that_trajectories_do_not_reach_have_no_panels(made):
     stored(made)["times"] = np.array([1.0, 1.5, 2.0, 2.5, 3.0])
-    axes = pl.snapshots(made)
+    axes = pl.snapshots(made, show=False)
     assert [ax.get_title() for ax in axes] == ["day = 1", "day = 3", "W1 = 0.500", "W1 = 0.123"]
     np.testing.assert_allclose(clouds(axes[2])[1].get_offsets(), stored(made)["positions"][0])
 
 
 def test_time_points_that_were_dropped_have_no_panels(made):
-    axes = pl.snapshots(made[made.obs["day"] != 1].copy())
+    axes = pl.snapshots(made[made.obs["day"] != 1].copy(), show=False)
     assert [ax.get_title() for ax in axes] == ["day = 0", "day = 3", "", "W1 = 0.123"]
 
 
 def test_times_need_to_be_met_only_up_to_single_precision(made):
     stored(made)["times"] = stored(made)["times"].astype(np.float32) * np.float32(1 + 1e-7)
-    assert len(pl.snapshots(made)) == 6
+    assert len(pl.snapshots(made, show=False)) == 6
 
 
 def test_backward_trajectories_are_compared_as_well(made):
     stored(made)["times"] = stored(made)["times"][::-1]
-    axes = pl.snapshots(made)
+    axes = pl.snapshots(made, show=False)
     assert [ax.get_title() for ax in axes[:3]] == ["day = 0", "day = 1", "day = 3"]
     np.testing.assert_allclose(clouds(axes[3])[1].get_offsets(), stored(made)["positions"][4])
 
@@ -111,14 +111,17 @@ def test_trajectories_that_miss_the_time_points_are_refused(made, unchanged):
 
 
 def test_without_a_frame_rows_are_still_named(made):
-    axes = pl.snapshots(made, frameon=False)
+    axes = pl.snapshots(made, frameon=False, show=False)
     assert [ax.texts[0].get_text() for ax in (axes[0], axes[3])] == ["observed", "simulated"]
 
 
 def test_dead_cells_have_no_area(made):
     stored(made)["mass"][4] = [0, 1, 1, 1, 1, 1, 1]
-    assert clouds(pl.snapshots(made)[5])[1].get_sizes()[0] == 0
+    assert clouds(pl.snapshots(made, show=False)[5])[1].get_sizes()[0] == 0
 
 
 def test_w1_on_an_embedding_names_the_space_it_is_measured_in(made):
-    assert [ax.get_title() for ax in pl.snapshots(made, "umap")][-2:] == ["W1 (r) = 0.500", "W1 (r) = 0.123"]
+    assert [ax.get_title() for ax in pl.snapshots(made, "umap", show=False)][-2:] == [
+        "W1 (r) = 0.500",
+        "W1 (r) = 0.123",
+    ]

@@ -108,9 +108,9 @@ def test_the_basis_of_the_fit_is_no_embedding(fitted_genes, unchanged):
 
 
 def test_plots_on_the_basis_of_the_fit_show_the_first_two_genes(fitted_genes):
-    drawn = pl.growth(fitted_genes).collections[0].get_offsets()
+    drawn = pl.growth(fitted_genes, show=False).collections[0].get_offsets()
     np.testing.assert_allclose(drawn, fitted_genes.X[:, [0, 2]], rtol=1e-6)
-    assert pl.trajectories(fitted_genes).get_xlabel() == "genes1"
+    assert pl.trajectories(fitted_genes, show=False).get_xlabel() == "genes1"
 
 
 def test_times_left_out_are_predicted_in_gene_space(data, genes, small):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -10,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
+from matplotlib.backends import BackendFilter, backend_registry
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -148,17 +150,30 @@ def label(ax: Axes, basis: str, title: str | None, frameon: bool) -> None:
 def finish(
     fig: Figure, drawn: Axes | Sequence[Axes], given: Axes | None, show: bool | None, return_fig: bool | None
 ) -> Axes | list[Axes] | Figure | None:
-    """Return the figure when asked for, the axes when they were given or not shown; show otherwise."""
+    """Return the figure when asked for, else show it or return the axes; as plots of scanpy do.
+
+    Nothing is closed, so that ``plt.savefig`` finds the figure.
+    """
     if return_fig:
-        if given is None:
-            plt.close(fig)  # the caller holds it; pyplot must not keep it open
         return fig
-    if show or (show is None and given is None and plt.isinteractive()):
+    if show is None:
+        show = given is None and autoshow()  # axes given are drawn into bit by bit, and shown when they are full
+    if not show:
+        return drawn if isinstance(drawn, Axes) else list(drawn)
+    if can_show():
         plt.show()
-        return None
-    if given is None:
-        plt.close(fig)
-    return drawn if isinstance(drawn, Axes) else list(drawn)
+    return None
+
+
+def autoshow() -> bool:
+    """Whether to show figures unless told otherwise: yes, or as scanpy is set where it is in use."""
+    scanpy = sys.modules.get("scanpy")  # importing it takes seconds
+    return scanpy is None or bool(scanpy.settings.autoshow)
+
+
+def can_show() -> bool:
+    """Whether there is a window or a notebook to show figures in; without one, ``plt.show`` may warn of just that."""
+    return plt.get_backend().lower() not in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
 
 
 def point_size(n: int) -> float:

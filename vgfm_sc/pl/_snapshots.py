@@ -65,9 +65,10 @@ def snapshots(
     ax
         Axes whose place the panels take.
     show
-        Show the figure. `None` shows it in interactive sessions when no axes were given.
+        Show the figure. `False` returns the axes and leaves the figure open, for ``plt.savefig``; `None` shows unless
+        axes were given or ``scanpy.settings.autoshow`` is off.
     return_fig
-        Return the figure, to change it or to save it with ``savefig``: pyplot keeps none open.
+        Return the figure, to change it or to save it with ``savefig``; the call does not show it and leaves it open.
 
     Returns
     -------
