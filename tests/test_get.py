@@ -142,3 +142,10 @@ def test_another_key_is_read(simulated, small):
     assert list(get.couplings(adata, "b")) == list(get.couplings(adata))
     with pytest.raises(KeyError, match="key='b'"):
         get.trajectories(adata, "b")
+
+
+def test_couplings_need_no_representation(fitted):
+    adata = fitted.copy()
+    del adata.obsm["X_genes"]
+    for plan, wanted in zip(get.couplings(adata).values(), get.couplings(fitted).values(), strict=True):
+        assert (plan != wanted).nnz == 0

@@ -9,7 +9,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgba
 from scipy import sparse
 
-from vgfm_sc import pl
+from vgfm_sc import _anndata, pl
 from vgfm_sc.pl import _colors
 
 OWN = [to_hex(color) for color in _colors.QUALITATIVE]
@@ -241,3 +241,8 @@ def test_without_a_colour_cells_are_grey(made):
 def test_transparent_colours_stay_transparent(made):
     found = _colors.of_categories(made, "type", ["a", "b", "c"], [(1, 0, 0, 0.5)])
     assert to_rgba(found["a"])[3] == pytest.approx(0.5, abs=1 / 255)
+
+
+def test_colouring_by_time_reads_no_positions(fitted, monkeypatch):
+    monkeypatch.setattr(_anndata.Representation, "read", None)  # of a fit to genes that would make all of them dense
+    assert len(_colors.values_of(fitted, "time", "vgfm")) == fitted.n_obs

@@ -143,3 +143,21 @@ def test_bad_input_is_refused_and_changes_nothing(fitted, unchanged, arguments, 
 def test_without_a_fit_the_call_to_make_is_named(unfitted):
     with pytest.raises(KeyError, match=r"vgfm_sc\.tl\.fit"):
         tl.simulate(unfitted)
+
+
+def test_more_positions_than_memory_holds_are_refused_before_any_are_simulated(fitted, monkeypatch, unchanged):
+    monkeypatch.setattr("vgfm_sc.core.dynamics.chance.MOST_NUMBERS", 7 * 2 * 9 - 1)
+    monkeypatch.setattr("vgfm_sc.core.dynamics.model.Model.followed", None)
+    with unchanged(fitted), pytest.raises(ValueError, match=r"7 cells are followed.*2 dimensions at 9 times.*n_cells"):
+        tl.simulate(fitted, n_cells=7, times=np.linspace(0, 4, 9)[1:])
+
+
+def test_cells_are_followed_a_block_at_a_time_with_the_same_result(fitted, monkeypatch):
+    whole, blocks = fitted.copy(), fitted.copy()
+    tl.simulate(whole, n_cells=20, tol=1e-7)
+    monkeypatch.setattr("vgfm_sc.core.dynamics.model.BLOCK_CELLS", 6)
+    tl.simulate(blocks, n_cells=20, tol=1e-7)
+    for name in ("positions", "mass"):
+        run, again = (adata.uns["vgfm"]["trajectories"][name] for adata in (whole, blocks))
+        assert run.dtype == again.dtype == np.float32
+        np.testing.assert_allclose(again, run, rtol=1e-3, atol=1e-4)

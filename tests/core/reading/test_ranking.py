@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -102,3 +104,22 @@ def test_strongest_pairs_are_those_of_the_whole_matrix(n, chunk, monkeypatch):
     np.testing.assert_allclose(found.weight, whole[found.target, found.source])
     np.testing.assert_allclose(np.abs(found.weight), np.sort(np.abs(whole), axis=None)[::-1][:n])
     assert len(set(zip(found.source.tolist(), found.target.tolist(), strict=True))) == len(found.weight)
+
+
+def test_mean_velocities_of_genes_themselves_need_no_matrix():
+    rng = np.random.default_rng(0)
+    velocity, sd = rng.standard_normal((30, 6)), np.array([1.0, 2, 0, 1, 3, 1])
+    for found, wanted in zip(
+        ranking.mean_velocities(velocity, None, sd), ranking.mean_velocities(velocity, np.eye(6), sd), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted)
+
+
+def test_mean_velocities_of_many_genes_take_little_memory():
+    """Products of all genes with all would take gigabytes."""
+    velocity = np.random.default_rng(0).standard_normal((20, 20_000))
+    tracemalloc.start()
+    ranking.mean_velocities(velocity, None, np.ones(20_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * velocity.nbytes

@@ -1,0 +1,81 @@
+"""What a checkpoint is known by."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from vgfm_sc import methods
+from vgfm_sc.core.training.fingerprint import fingerprint
+
+LONG = np.arange(5000.0)  # its repr leaves out the middle
+
+
+def scaled(factor):
+    def coupling(x0, x1, mass0, mass1, generator):
+        return factor * mass0[:, None] * mass1
+
+    return coupling
+
+
+class Callable:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, *arguments):
+        return self.weight
+
+
+def changed(array):
+    array = array.copy()
+    array[2500] += 1e-12
+    return array
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda x: x + 1, lambda x: x + 2),
+        (scaled(1.0), scaled(2.0)),
+        (scaled(LONG), scaled(changed(LONG))),
+        (partial(scaled, LONG), partial(scaled, changed(LONG))),
+        (partial(scaled, factor=torch.as_tensor(LONG)), partial(scaled, factor=torch.as_tensor(changed(LONG)))),
+        (Callable(LONG), Callable(changed(LONG))),
+        (Callable(1).__call__, Callable(2).__call__),
+        (methods.vgfm(eps=0.01).coupling, methods.vgfm(eps=0.02).coupling),
+        (methods.vgfm().coupling, methods.otcfm().coupling),
+        ({"a": 1}, {"a": 2}),
+        ([LONG, LONG[:3]], [LONG[:3], LONG]),
+        (LONG, LONG.astype(np.float32)),
+        (np.ones((2, 3)), np.ones((3, 2))),
+        ((1, 2), [1, 2]),
+        (None, 0),
+        (True, 1),
+    ],
+)
+def test_what_differs_is_told_apart_and_the_same_is_not(one, other):
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(one) == fingerprint(one) and fingerprint(other) == fingerprint(other)
+
+
+def test_numbers_of_the_module_that_a_function_names_count(monkeypatch):
+    before = fingerprint(reads_a_global)
+    monkeypatch.setitem(reads_a_global.__globals__, "LONG", changed(LONG))
+    assert fingerprint(reads_a_global) != before
+
+
+def reads_a_global(x):
+    return x + LONG.sum()
+
+
+def test_a_function_that_encloses_itself_ends():
+    def again(n):
+        return again(n - 1) if n else 0
+
+    assert fingerprint(again) == fingerprint(again)
+
+
+def test_the_same_code_made_twice_is_the_same():
+    assert fingerprint(scaled(LONG)) == fingerprint(scaled(LONG.copy()))
+    assert fingerprint(Callable(LONG)) == fingerprint(Callable(LONG.copy()))
