@@ -95,8 +95,9 @@ def fit(
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
-        Of everything random. The same seed gives the same result on the same device with the same number of threads,
-        and up to rounding elsewhere.
+        Of everything random. On a CPU with the same number of threads, the same seed gives the same result to the last
+        bit. Elsewhere sums are taken in another order, and CUDA cuts large snapshots into fewer parts than other
+        devices do before it couples them.
     progress
         Show progress bars. `None` does unless ``scanpy.settings.verbosity`` is ``"error"``.
     key_added
@@ -127,8 +128,9 @@ def fit(
     checkpoint
         Folder in which couplings and matched networks are kept as soon as they are done. The same call after a break
         takes them from there and gives the same result as without a break; a call with other cells or settings does
-        not find them. For long fits; delete the folder when you have saved the result. Your own coupling or path is
-        known by its name and the method's ``settings`` only.
+        not find them. For long fits; delete the folder when you have saved the result. A coupling or path that you
+        wrote as a function is known by its code and all that it carries: defaults, what it encloses or
+        ``functools.partial`` binds, and what it names in its own module.
 
     Returns
     -------
@@ -152,19 +154,23 @@ def fit(
     ``adata.uns["vgfm"]`` : :class:`dict`
         Parameters, time points, scaling, history, convergence of each coupling, network weights, package version.
         Where the fitting stage ended because its loss left the finite numbers, ``history["fitting"]["loss"]`` ends in
-        it. A coupling that did not converge says so in ``couplings["converged"]``.
+        it. A coupling that did not converge says so in ``couplings["converged"]``. Where your own coupling returned a
+        plan without a report, ``couplings["converged"]`` and ``couplings["solved"]`` are `False`.
 
     Warns
     -----
     UserWarning
-        Expression that looks like counts, an embedding made for the eye, or a coupling that did not converge.
+        Expression that looks like counts, or an embedding made for the eye.
+    RuntimeWarning
+        A coupling that did not converge, or a fitting loss that is not finite.
 
     Raises
     ------
     KeyError
         ``time_key``, ``use_rep``, ``layer``, a gene, or the column of ``mass`` or ``growth_prior`` is missing.
     TypeError, ValueError
-        Times, representation, totals, prior, method, device or ``key_added`` cannot be used; the message says why.
+        Times, representation, totals, prior, method, device or ``key_added`` cannot be used, or your own coupling
+        returned a plan whose columns do not sum to the target masses; the message says why.
     FloatingPointError
         Training left the finite numbers. ``adata`` is not changed, whatever the error.
 

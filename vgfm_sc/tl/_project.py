@@ -24,7 +24,7 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     seed
         Of the draw of the cells that points are placed among, in large data.
     device
-        Where to follow the cells, as in `vgfm_sc.tl.fit`.
+        Where to evaluate the networks, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------

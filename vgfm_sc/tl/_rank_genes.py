@@ -66,7 +66,7 @@ def rank_genes(
     key
         The fit's ``key_added``.
     device
-        Where to follow the cells, as in `vgfm_sc.tl.fit`.
+        Where to evaluate the networks, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------

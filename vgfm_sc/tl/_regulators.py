@@ -43,7 +43,7 @@ def regulators(
     key
         The fit's ``key_added``.
     device
-        Where to follow the cells, as in `vgfm_sc.tl.fit`.
+        Where to evaluate the networks, as in `vgfm_sc.tl.fit`.
 
     Returns
     -------
