@@ -75,6 +75,16 @@ def fitted(unfitted, small) -> ad.AnnData:
 
 
 @pytest.fixture(scope="session")
+def fitted_branching() -> ad.AnnData:
+    """A branching process with known fates after a fit with all defaults, for slow tests; copy before changing."""
+    from vgfm_sc import datasets, tl
+
+    adata = datasets.branching(n_dims=2, seed=1)
+    tl.fit(adata, "time", use_rep="X_state", progress=False)
+    return adata
+
+
+@pytest.fixture(scope="session")
 def simulated(fitted) -> ad.AnnData:
     """`fitted` with 7 trajectories at 9 times; copy before changing."""
     from vgfm_sc import tl

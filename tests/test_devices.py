@@ -148,20 +148,19 @@ def test_genes_act_on_genes_alike_there(course, monkeypatch):
 @pytest.mark.parametrize(
     ("place", "words", "others"),
     [
-        ((training, "_solve_in"), "Lower eps", "match_size"),
-        ((matching, "matching_loss"), "Lower fit_cells, match_size or width", "eps"),
+        ("coupling", "Lower eps", "match_size"),
+        ("matching_loss", "Lower fit_cells, match_size or width", "eps"),
     ],
-    ids=["coupling", "training"],
 )
 def test_memory_that_runs_out_says_what_helps_where_it_was(course, monkeypatch, place, words, others):
     def full(*arguments, **settings):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     settings = {"use_rep": "X_state", **TINY}
-    if place[1] == "_solve_in":
+    if place == "coupling":
         settings["method"] = methods.Method(full)
     else:
-        monkeypatch.setattr(*place, full)
+        monkeypatch.setattr(matching, place, full)
     with pytest.raises(torch.cuda.OutOfMemoryError) as raised:
         tl.fit(course.copy(), "time", **settings)
     [note] = raised.value.__notes__

@@ -74,6 +74,9 @@ def test_labels_that_are_numbers_mean_one_thing_in_every_call(numbered, small):
     ):
         with pytest.raises(ValueError, match="is a label of time_map"):
             call()
+    tl.simulate(adata, n_cells=3)  # no number was given
+    tl.descendants(adata, (adata.obs["stage"] == 2).to_numpy())
+    tl.ancestors(adata, (adata.obs["stage"] == 2).to_numpy())
     said = tl.fit(adata, "stage", mass={str(k): float(k) for k in range(1, 6)}, copy=True, **few)
     np.testing.assert_array_equal(said.uns["vgfm"]["params"]["totals"], np.arange(1.0, 6.0))
     tl.simulate(adata, n_cells=3, start="2")

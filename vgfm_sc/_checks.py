@@ -25,7 +25,7 @@ def real(name: str, value: Any, *, zero: bool = False) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         msg = f"{name} must be a number, got {value!r}."
         raise TypeError(msg)
-    if not 0 <= value < math.inf or (value == 0 and not zero):
+    if not 0 <= float(value) < math.inf or (value == 0 and not zero):
         msg = f"{name} must be {'at least 0' if zero else 'positive'} and finite, got {value!r}."
         raise ValueError(msg)
 
@@ -35,6 +35,6 @@ def seed(value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
         msg = f"seed must be an integer, got {value!r}."
         raise TypeError(msg)
-    if not 0 <= value < MOST_SEED:
+    if not 0 <= int(value) < MOST_SEED:
         msg = f"seed must lie between 0 and 2**63, got {value!r}."
         raise ValueError(msg)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vgfm_sc import datasets, tl
+from vgfm_sc import tl
 
 
 def at(adata, time) -> np.ndarray:
@@ -207,9 +207,8 @@ def test_bad_input_is_refused_and_changes_nothing(fitted, unfitted, unchanged):
 
 
 @pytest.mark.slow
-def test_fates_of_a_branching_process_are_found_and_calibrated():
-    adata = datasets.branching(n_dims=2, seed=1)
-    tl.fit(adata, "time", use_rep="X_state", progress=False)
+def test_fates_of_a_branching_process_are_found_and_calibrated(fitted_branching):
+    adata = fitted_branching.copy()
     tl.fate(adata, "cell_type")
     tl.fate(adata, "true_fate", direction="backward")
     of_a = (adata.obs["true_fate"] == "fate_a").to_numpy()

@@ -182,7 +182,7 @@ def test_gene_space_finds_what_principal_components_find():
     adata = datasets.branching(n_cells=250, n_genes=1000, seed=0)
     sc.pp.pca(adata, n_comps=30, random_state=0)
     pca, centre = adata.varm["PCs"], adata.X.mean(axis=0)
-    quick = {"match_steps": 800, "fit_steps": 0, "progress": False}
+    quick = {"match_steps": 2000, "fit_steps": 0, "progress": False}
     tl.fit(adata, "time", **quick)
     tl.fit(adata, "time", use_rep=None, key_added="genes", **quick)
     truth, last = adata.obs["true_growth"], (adata.obs["time"] == 3).to_numpy()

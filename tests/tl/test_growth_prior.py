@@ -124,7 +124,7 @@ def test_bad_priors_are_refused_and_change_nothing(data, quick, unchanged, tool,
 
 @pytest.mark.slow
 def test_a_true_prior_helps_and_a_wrong_one_is_overruled_as_rho_falls():
-    adata = datasets.toggle_switch(seed=0)
+    adata = datasets.toggle_switch(n_per_branch=100, seed=0)
     truth = adata.obs["true_growth"]
     adata.obs["right"], adata.obs["wrong"] = truth, truth.max() - truth
     r, quick = {}, {"match_steps": 800, "fit_steps": 0, "progress": False}

@@ -12,8 +12,13 @@ from vgfm_sc._time import meant
 
 
 def time_point(sampling: _anndata.Sampling, wanted: Any, name: str) -> int:
-    """Place of ``wanted`` among the time points; it must have cells."""
-    time, points = number(wanted, name, sampling), sampling.time_points
+    """Place of the time meant by ``wanted`` among the time points; it must have cells."""
+    return place(sampling, number(wanted, name, sampling))
+
+
+def place(sampling: _anndata.Sampling, time: float) -> int:
+    """Place of ``time``, as it is, among the time points; it must have cells."""
+    points = sampling.time_points
     k = int(np.abs(points - time).argmin())
     if points[k] != time or not len(sampling.rows[k]):
         here = [float(t) for t, rows in zip(points, sampling.rows, strict=True) if len(rows)]

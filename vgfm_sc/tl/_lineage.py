@@ -29,7 +29,7 @@ def read(adata: AnnData, cells: Any, to: float | str | None, key: str, *, forwar
     _, sampling = _anndata.fitted_sampling(adata, key)
     points = sampling.time_points
     weights, time = _weights(sampling, cells)
-    first = _cells.time_point(sampling, time, "cells")
+    first = _cells.place(sampling, time)
     ends, towards = (len(points) - 1, "after") if forward else (0, "before")
     last = ends if to is None else _cells.time_point(sampling, to, "to")
     if (last <= first) if forward else (last >= first):

@@ -37,7 +37,7 @@ class Recipe:
     """
 
     sampling: _anndata.Sampling
-    counted: Sequence[np.ndarray]
+    counted: list[np.ndarray]
     out: Sequence[np.ndarray] | None
     prior: np.ndarray | None
     scaling: Scaling

@@ -157,7 +157,7 @@ def _starting_cells(snapshots: _anndata.Snapshots, start: Any) -> tuple[np.ndarr
     if start is None and not len(snapshots.rows[0]):
         msg = f"No cells at time {first:g}, the first of the fit. Pass start=, a time point that has cells."
         raise ValueError(msg)
-    k = _cells.time_point(snapshots, first if start is None else start, "start")
+    k = _cells.place(snapshots, first) if start is None else _cells.time_point(snapshots, start, "start")
     return snapshots.rows[k], float(snapshots.time_points[k])
 
 

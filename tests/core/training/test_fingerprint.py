@@ -69,6 +69,32 @@ def reads_a_global(x):
     return x + LONG.sum()
 
 
+def test_numbers_named_in_a_function_within_count(monkeypatch):
+    before = fingerprint(reads_a_global_within)
+    monkeypatch.setitem(reads_a_global_within.__globals__, "LONG", changed(LONG))
+    assert fingerprint(reads_a_global_within) != before
+
+
+def reads_a_global_within(x):
+    return [LONG[k] for k in x], (lambda: LONG)
+
+
+class Stateless:
+    def __call__(self):
+        return 1
+
+
+class Other:
+    def __call__(self):
+        return 2
+
+
+def test_objects_are_known_by_their_class_and_what_it_does_and_not_by_their_place():
+    assert fingerprint(Stateless()) == fingerprint(Stateless())
+    Other.__qualname__, Other.__module__ = Stateless.__qualname__, Stateless.__module__
+    assert fingerprint(Other()) != fingerprint(Stateless())
+
+
 def test_a_function_that_encloses_itself_ends():
     def again(n):
         return again(n - 1) if n else 0

@@ -26,7 +26,6 @@ from torch import Tensor
 from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
 from vgfm_sc.core.dynamics.model import Model
 from vgfm_sc.core.dynamics.networks import Networks
-from vgfm_sc.core.dynamics.scaling import Scaling
 
 MOST_NUMBERS = 2**29
 """Coordinates of all paths at all times kept: 2 GB in single precision, twice that while they are put together."""
@@ -107,7 +106,8 @@ def follow(
     device = next(networks.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     start = torch.as_tensor(scaling.to_unitless(x), dtype=torch.float32, device=device)
-    across = None if scaling.axes is None or not noise else np.zeros(x.shape, np.float32)
+    axes = scaling.axes
+    across = None if axes is None or not noise else np.zeros(x.shape, np.float32)
     cells = _Population(start, across)
     kept = [(cells.x, across, cells.mass(branching))]
     for k, (before, after) in enumerate(zip(times[:-1], times[1:], strict=True), start=1):
@@ -120,8 +120,8 @@ def follow(
             here = cells.x[cells.living.to(device)]
             there, log_growth = _heun(networks, t, t_next - t, here, spread, generator)
             cells.x = cells.x.index_copy(0, cells.living.to(device), there)
-            if cells.across is not None:
-                cells.across = _diffused(cells.across, cells.living.numpy(), spread, scaling, generator)
+            if cells.across is not None and axes is not None:
+                cells.across = _diffused(cells.across, cells.living.numpy(), spread * scaling.length, axes, generator)
             log_growth = log_growth.cpu().double() + growth
             if branching:
                 cells.divide(log_growth, generator)
@@ -149,14 +149,14 @@ def _heun(
 
 
 def _diffused(
-    across: np.ndarray, living: np.ndarray, spread: float, scaling: Scaling, generator: torch.Generator
+    across: np.ndarray, living: np.ndarray, spread: float, axes: np.ndarray, generator: torch.Generator
 ) -> np.ndarray:
-    """``across`` after a step of noise of unitless standard deviation ``spread``, less what lies along the axes."""
+    """``across`` after a step of noise of standard deviation ``spread``, less what lies along ``axes``."""
     across = across.copy()
-    for rows in np.array_split(living, math.ceil(len(living) / BLOCK_CELLS)) if len(living) else []:
+    for first in range(0, len(living), BLOCK_CELLS):
+        rows = living[first : first + BLOCK_CELLS]
         step = torch.randn(len(rows), across.shape[1], generator=generator).numpy()
-        step -= (step @ scaling.axes.T) @ scaling.axes
-        across[rows] += spread * scaling.length * step
+        across[rows] += spread * (step - (step @ axes.T) @ axes)
     return across
 
 

@@ -17,7 +17,7 @@ from vgfm_sc.core.dynamics import flow
 from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
 from vgfm_sc.core.dynamics.networks import Networks
 
-TOL = 1e-5
+TOL = 1e-4
 """Integration error, as a share of the data's spread: the masses then err by far less than they can be known."""
 
 

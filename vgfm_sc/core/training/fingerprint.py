@@ -68,19 +68,26 @@ def _parts(value: Any) -> list:
         enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
         own = [value.__module__, value.__qualname__, value.__code__, value.__defaults__, value.__kwdefaults__]
         return [*own, enclosed, _named(value)]
-    state = vars(value) if hasattr(value, "__dict__") else {}
-    slots = {name: getattr(value, name, None) for name in getattr(type(value), "__slots__", ())}
-    if state or slots:
-        return [{**state, **slots}]
-    return [repr(value)]
+    kind = type(value)
+    state = dict(vars(value)) if hasattr(value, "__dict__") else {}
+    state |= {name: getattr(value, name, None) for name in getattr(kind, "__slots__", ())}
+    shown = None if kind.__repr__ is object.__repr__ else repr(value)  # that names a place in memory
+    called = kind.__call__ if callable(value) else None
+    return [kind.__module__, state, None if state else shown, called if isinstance(called, FunctionType) else None]
 
 
 def _named(function: FunctionType) -> dict[str, Any]:
     """Data and functions of its own module that the function names."""
     found = {}
-    for name in function.__code__.co_names:
+    for name in _names(function.__code__):
         value = function.__globals__.get(name)
         data = isinstance(value, bool | int | float | complex | str | bytes | list | tuple | dict | np.ndarray)
         if data or (isinstance(value, FunctionType) and value.__module__ == function.__module__):
             found[name] = value
     return found
+
+
+def _names(code: CodeType) -> list[str]:
+    """What the code names, and the functions within it."""
+    inner = [_names(part) for part in code.co_consts if isinstance(part, CodeType)]
+    return sorted({*code.co_names, *(name for names in inner for name in names)})
