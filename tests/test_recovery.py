@@ -20,15 +20,22 @@ def table_data(path):
 
 
 def score(adata, use_rep):
+    """Mean W1, and the largest relative mass error without the common rate, with which it is 0 by construction."""
     vgfm_sc.tl.fit(adata, "time", use_rep=use_rep, progress=False)
-    return vgfm_sc.tl.evaluate(adata, max_cells=6000).mean()
+    model = vgfm_sc.get.model(adata)
+    model.networks.rates.zero_()
+    time, x = adata.obs["time"].to_numpy(dtype=float), np.asarray(adata.obsm[use_rep])
+    points, counts = np.unique(time, return_counts=True)
+    _, mass = model.simulate(x[time == points[0]], points, tol=1e-4)
+    alone = np.abs(mass.sum(axis=1) / counts - 1).max()
+    return {"w1": vgfm_sc.tl.evaluate(adata, max_cells=6000)["w1"].mean(), "rme_alone": alone}
 
 
 def test_toggle_switch_growth_and_velocity():
     adata = vgfm_sc.datasets.toggle_switch(seed=3)
     result = score(adata, "X_genes")
     assert result["w1"] <= 0.030
-    assert result["rme"] <= 0.001
+    assert result["rme_alone"] <= 0.01
     growth, truth = adata.obs["vgfm_growth"], adata.obs["true_growth"]
     assert np.corrcoef(growth, truth)[0, 1] >= 0.975
     assert np.polyfit(truth, growth, 1)[0] == pytest.approx(1, abs=0.12)
@@ -40,7 +47,7 @@ def test_toggle_switch_growth_and_velocity():
 @pytest.fixture(scope="module")
 def branching():
     adata = vgfm_sc.datasets.branching(n_cells=400, n_dims=5, times=(0.0, 0.5, 1.0, 2.0, 2.5), seed=0)
-    adata.uns["score"] = score(adata, "X_state").to_dict()
+    adata.uns["score"] = score(adata, "X_state")
     return adata
 
 
@@ -51,7 +58,7 @@ def growth_by_type(adata):
 
 
 def test_branching_velocity_and_order_of_growth_at_uneven_times(branching):
-    assert branching.uns["score"]["rme"] <= 0.001
+    assert branching.uns["score"]["rme_alone"] <= 0.01
     assert np.corrcoef(branching.obs["vgfm_growth"], branching.obs["true_growth"])[0, 1] > 0.7
     assert growth_by_type(branching)["fit"].idxmax() == "fate_a"
     velocity, truth = branching.obsm["vgfm_velocity_state"], branching.obsm["true_velocity"]
@@ -74,22 +81,36 @@ def test_balanced_method_sees_no_growth_differences():
 
 
 def test_simulation_gene(shared_data):
+    """Fitted to two thirds of the cells; the others are met nearly as well as the cells of the fit meet them."""
     adata = table_data(shared_data / "simulation_gene.csv")
-    result = score(adata, "X_data")
-    assert result["w1"] <= 0.0195 and result["rme"] <= 0.001
     active = adata.obsm["X_data"][:, 1] ** 2
-    truth = 8 * np.log1p(0.0625 * active / (1 + active))
-    assert np.corrcoef(adata.obs["vgfm_growth"], truth)[0, 1] >= 0.98
+    truth, time = 8 * np.log1p(0.0625 * active / (1 + active)), adata.obs["time"].to_numpy()
+    out = np.random.default_rng(0).random(adata.n_obs) < 1 / 3
+    counts = {int(t): int((time == t).sum()) for t in np.unique(time)}
+    rest, unseen = adata[~out].copy(), adata[out]
+    vgfm_sc.tl.fit(rest, "time", use_rep="X_data", mass=counts, progress=False)
+    model = vgfm_sc.get.model(rest)
+    start = rest.obsm["X_data"][rest.obs["time"] == 0]
+    positions, mass = model.simulate(start, sorted(counts), tol=1e-4)
+    found, wanted = [], []
+    for k in range(1, len(counts)):
+        seen, others = (part.obsm["X_data"][part.obs["time"] == k] for part in (rest, unseen))
+        found.append(wasserstein1(positions[k], others, mass[k]))
+        wanted.append(wasserstein1(seen, others))
+    assert np.mean(found) <= 1.08 * np.mean(wanted)
+    _, growth = model(unseen.obs["time"].to_numpy(dtype=float), unseen.obsm["X_data"])
+    assert np.corrcoef(growth, truth[out])[0, 1] >= 0.96
+    assert np.polyfit(truth[out], growth, 1)[0] == pytest.approx(1, abs=0.15)
 
 
 def test_dyngen(shared_data):
     result = score(table_data(shared_data / "dyngen.csv"), "X_data")
-    assert result["w1"] <= 0.10 and result["rme"] <= 0.001
+    assert result["w1"] <= 0.10 and result["rme_alone"] <= 0.02
 
 
 def test_mouse_hematopoiesis(shared_data):
     result = score(table_data(shared_data / "mouse_hematopoiesis.csv"), "X_data")
-    assert result["w1"] <= 0.036 and result["rme"] <= 0.001
+    assert result["w1"] <= 0.036 and result["rme_alone"] <= 0.02
 
 
 def test_gaussian_mixture_in_many_dimensions_keeps_masses_and_widths():
