@@ -152,9 +152,11 @@ def finish(
 ) -> Axes | list[Axes] | Figure | None:
     """Return the figure when asked for, else show it or return the axes; as plots of scanpy do.
 
-    Nothing is closed, so that ``plt.savefig`` finds the figure.
+    A figure that is neither shown nor returned stays open, so that ``plt.savefig`` finds it.
     """
     if return_fig:
+        if given is None:
+            plt.close(fig)  # the caller holds it; a notebook would show it as the result of the cell and once more
         return fig
     if show is None:
         show = given is None and autoshow()  # axes given are drawn into bit by bit, and shown when they are full

@@ -59,7 +59,7 @@ def growth(
         Show the figure. `False` returns the axes and leaves the figure open, for ``plt.savefig``; `None` shows unless
         axes were given or ``scanpy.settings.autoshow`` is off.
     return_fig
-        Return the figure, to change it or to save it with ``savefig``; the call does not show it and leaves it open.
+        Return the figure, to change it or to save it with ``savefig``; it is not shown, and pyplot does not keep it.
 
     Returns
     -------
