@@ -31,6 +31,8 @@ from vgfm_sc.core import device, path
 from vgfm_sc.core.dynamics import networks as nets
 from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
 from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.core.neighbours import nearest
+from vgfm_sc.core.reading.projection import LANDMARKS
 from vgfm_sc.core.training import fitting, matching, optim
 from vgfm_sc.core.transport import entropic
 
@@ -98,7 +100,7 @@ def step() -> None:
 
         def ours(intervals=intervals, size=size, n_steps=n_steps, start=start) -> None:
             generator = torch.Generator().manual_seed(0)
-            settings = {"size": size, "n_steps": n_steps, "lr": 0.05, "generator": generator}
+            settings = {"size": size, "n_steps": n_steps, "lr": 0.01, "generator": generator}
             matching.match(start(), intervals, **settings, on_step=lambda: None)
 
         a, b = medians(ours, floor)
@@ -108,10 +110,11 @@ def step() -> None:
     for n in (2000, 20_000, 200_000):
         cells, times = unitless(clusters(n, 50, (0.0, 1.0)))
         networks = nets.Networks(50, WIDTH, DEPTH, 2, torch.Generator().manual_seed(0)).to(cells[0].device)
-        course, generator = fitting.Course(cells, times, [1.0, 1.0], [True, True]), torch.Generator().manual_seed(0)
+        sample = fitting.Sample(cells, times, [1.0, 1.0], [True, True], len(cells[0]))
+        generator = torch.Generator().manual_seed(0)
 
-        def fitted(networks=networks, course=course, generator=generator) -> None:
-            fitting.distribution_loss(networks, course.some(1024, generator), mass_weight=10.0).backward()
+        def fitted(networks=networks, sample=sample, generator=generator) -> None:
+            fitting.distribution_loss(networks, sample.some(1024, generator), mass_weight=10.0).backward()
 
         (seconds,) = medians(fitted)
         print(f"fitting step, {n:6d} cells a snapshot in 50 dimensions   {1e3 * seconds:6.1f} ms")
@@ -120,7 +123,7 @@ def step() -> None:
 def accuracy() -> None:
     """Fits with more and more steps."""
     for name, (w1, rme) in POSTER.items():
-        for n in (25, 50, 100, 200, 400, 800, 1500, None):
+        for n in (50, 100, 200, 400, 800, 1700, 3500, None):
             case = CASES[name](0)
             fit = {} if n is None else {"match_steps": n, "fit_steps": 0}
             began = time.perf_counter()
@@ -169,6 +172,33 @@ def simulate() -> None:
         print(f"simulate {n:6d} cells to 81 times   {a:7.3f} s   {len(made)} bare evaluations {b:7.3f} s   {a / b:.2f}")
 
 
+def neighbours() -> None:
+    """A row for each number of cells and of dimensions: exact neighbours, and approximate ones with what they miss."""
+    from pynndescent import NNDescent
+
+    rng = np.random.default_rng(0)
+    for n in (1000, 100_000):
+        for d in (2, 10, 50):
+            x = rng.standard_normal((n, d)).astype(np.float32)
+            searched = x[rng.permutation(n)[:LANDMARKS]]
+            began = time.perf_counter()
+            _, found = nearest(x, searched, 31)
+            exact = time.perf_counter() - began
+            began = time.perf_counter()
+            other, _ = NNDescent(searched, n_neighbors=31, random_state=0).query(x, k=31)
+            nearly = time.perf_counter() - began
+            some = rng.permutation(n)[:1000]
+            half_squares = np.square(searched, dtype=float).sum(1) / 2
+            wanted = np.argsort(half_squares - x[some].astype(float) @ searched.T.astype(float), axis=1)[:, :31]
+            shares = [np.mean([len(np.intersect1d(*pair)) / 31 for pair in zip(part[some], wanted, strict=True)])
+                      for part in (found, other)]  # fmt: skip
+            print(
+                f"31 neighbours of {n:6d} cells among {len(searched):5d} in {d:2d} dimensions   scikit-learn "
+                f"{exact:5.2f} s, {shares[0]:.4f} right   pynndescent {nearly:5.2f} s, {shares[1]:.4f} right",
+                flush=True,
+            )
+
+
 def project() -> None:
     """A row for each number of cells: velocities onto a curved embedding of 30 dimensions."""
     small = vgfm_sc.datasets.branching(n_cells=200, n_dims=30)
@@ -197,7 +227,8 @@ def import_() -> None:
 
 def main() -> None:
     """Print what is asked for."""
-    parts = {"step": step, "accuracy": accuracy, "simulate": simulate, "project": project, "import": import_}
+    parts = {"step": step, "accuracy": accuracy, "simulate": simulate, "neighbours": neighbours}
+    parts |= {"project": project, "import": import_}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=list(parts), metavar="PART")
     args = parser.parse_args()
