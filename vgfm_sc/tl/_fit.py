@@ -82,7 +82,8 @@ def fit(
     method
         ``"vgfm"``, ``"otcfm"`` (balanced transport, growth alike for all cells) or a `vgfm_sc.methods.Method`.
     time_map
-        Values of ``obs[time_key]`` to numbers, for labels such as ``"E8.5"``.
+        Values of ``obs[time_key]`` to numbers, for labels such as ``"E8.5"``. Wherever a call takes a time, a string is
+        then a label and a number is a time; a number that could be both is refused.
     mass
         Population sizes: ``"counts"``, the numbers of cells; ``"equal"``, the same at every time point, where numbers
         of cells mean nothing: growth is then gain and loss of share; ``{time: total}``, with times as numbers or as
@@ -90,7 +91,7 @@ def fit(
         matter. The cells of a time point share its total equally.
     growth_prior
         Column of ``obs`` with the growth expected of each cell per unit of time, as far as it is known beforehand. The
-        coupling starts from it, and the data overrule it at the price ``rho``, the more easily the smaller ``rho`` is.
+        coupling starts from it, and the data can override it; a smaller ``rho`` lets them override it more.
         Only differences between cells of a time point matter; not with ``"otcfm"``.
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
