@@ -94,26 +94,18 @@ def simulated(fitted) -> ad.AnnData:
     return adata
 
 
-@pytest.fixture(scope="session", params=["threading", "loky", "dask"])
-def workers(request):
-    """``with joblib.parallel_config(**workers): ...`` runs jobs in two threads, two processes or on a dask cluster."""
-    if request.param == "threading":
-        yield {"backend": "threading", "n_jobs": 2}
-    elif request.param == "loky":
-        import joblib
-        from joblib.externals.loky import get_reusable_executor
+@pytest.fixture(scope="session")
+def workers():
+    """``with joblib.parallel_config(**workers): ...`` runs jobs in two processes; `tests/core/test_jobs.py` has others."""
+    joblib = pytest.importorskip("joblib")
+    from joblib.externals.loky import get_reusable_executor
 
-        # arrays above max_nbytes reach the processes as read-only memory maps
-        two = {"backend": "loky", "n_jobs": 2, "inner_max_num_threads": 1, "max_nbytes": 100}
-        with joblib.parallel_config(**two):  # a process that imports torch after its first job seems to leak memory
-            joblib.Parallel()(joblib.delayed(importlib.import_module)("vgfm_sc.tl") for _ in range(4))
-        yield two
-        get_reusable_executor().shutdown(wait=True)
-    else:
-        distributed = pytest.importorskip("distributed")
-        local = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
-        with local, distributed.Client(local, set_as_default=False) as client:
-            yield {"backend": "dask", "client": client}
+    # arrays above max_nbytes reach the processes as read-only memory maps
+    two = {"backend": "loky", "n_jobs": 2, "inner_max_num_threads": 1, "max_nbytes": 100}
+    with joblib.parallel_config(**two):  # a process that imports torch after its first job seems to leak memory
+        joblib.Parallel()(joblib.delayed(importlib.import_module)("vgfm_sc.tl") for _ in range(4))
+    yield two
+    get_reusable_executor().shutdown(wait=True)
 
 
 @pytest.fixture(scope="session")

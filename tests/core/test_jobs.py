@@ -6,6 +6,20 @@ import pytest
 from vgfm_sc.core import jobs
 
 
+@pytest.fixture(scope="module", params=["threading", "loky", "dask"])
+def workers(request):
+    """``with joblib.parallel_config(**workers): ...`` runs jobs in two threads, two processes or on a dask cluster."""
+    if request.param == "threading":
+        yield {"backend": "threading", "n_jobs": 2}
+    elif request.param == "loky":
+        yield {"backend": "loky", "n_jobs": 2, "inner_max_num_threads": 1, "max_nbytes": 100}
+    else:
+        distributed = pytest.importorskip("distributed")
+        local = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+        with local, distributed.Client(local, set_as_default=False) as client:
+            yield {"backend": "dask", "client": client}
+
+
 def in_workers(workers, function, n=4):
     with joblib.parallel_config(**workers):
         return list(jobs.each(function, [(k,) for k in range(n)]))
