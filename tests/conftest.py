@@ -96,7 +96,7 @@ def simulated(fitted) -> ad.AnnData:
 
 @pytest.fixture(scope="session")
 def workers():
-    """``with joblib.parallel_config(**workers): ...`` runs jobs in two processes; `tests/core/test_jobs.py` has others."""
+    """``with joblib.parallel_config(**workers): ...`` runs jobs in two other processes."""
     joblib = pytest.importorskip("joblib")
     from joblib.externals.loky import get_reusable_executor
 
