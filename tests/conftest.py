@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import issparse
+
+# numba, which UMAP uses, sets the threads of torch too: those of two workers would wait for each other
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 try:  # interpreters without torch run the tests of the AnnData contract
     import torch
