@@ -23,8 +23,8 @@ try:  # interpreters without torch run the tests of the AnnData contract
 except ImportError:
     torch = None
     collect_ignore = ["core", "interop", "tl"]
-    need_it = ("bad_input", "examples", "get", "faults", "load", "properties", "recovery", "reproducible")
-    collect_ignore += [f"test_{name}.py" for name in need_it]
+    need_it = ("bad_input", "devices", "examples", "faults", "get", "load", "properties", "recovery", "reproducible")
+    collect_ignore += [f"test_{name}.py" for name in (*need_it, "times")]
 else:
     torch.set_num_threads(1)
 
