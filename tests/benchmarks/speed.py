@@ -209,6 +209,8 @@ def project() -> None:
         rows = rng.integers(small.n_obs, size=n)
         adata = small[rows].copy()
         adata.obsm["X_state"] = small.obsm["X_state"][rows] + 0.05 * rng.standard_normal((n, 30))
+        velocity, _ = vgfm_sc.get.model(adata)(adata.obs["time"].to_numpy(), adata.obsm["X_state"])
+        adata.obsm["vgfm_velocity_state"] = velocity.astype(np.float32)  # where the cells stand now
         adata.obsm["X_umap"] = np.tanh(adata.obsm["X_state"][:, :2])
         began = time.perf_counter()
         vgfm_sc.tl.project(adata)

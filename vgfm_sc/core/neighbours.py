@@ -8,6 +8,9 @@ from scipy.sparse import csr_array
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+TREE_DIMS = 5
+"""Up to so many dimensions a tree is faster than all distances (docs/benchmarks.md, Steps)."""
+
 QUERIES = 1000
 """Cells whose nearest neighbour is looked up for the spacing: enough for a median."""
 
@@ -17,7 +20,8 @@ def nearest(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.n
 
     Exact: by a tree in few dimensions, by all distances, a block at a time, in many.
     """
-    return NearestNeighbors(n_neighbors=k, n_jobs=1).fit(x).kneighbors(points)
+    algorithm = "kd_tree" if x.shape[1] <= TREE_DIMS else "brute"
+    return NearestNeighbors(n_neighbors=k, algorithm=algorithm, n_jobs=1).fit(x).kneighbors(points)
 
 
 def kernel(points: np.ndarray, x: np.ndarray, k: int) -> csr_array:
