@@ -37,6 +37,8 @@ class Clock:
     def __exit__(self, *error: object) -> None:
         self.seconds[self.name] = time.perf_counter() - self.began
 
+    n = 0
+
     def update(self) -> None:
         """One step done."""
 

@@ -7,6 +7,7 @@ step       a matching step beside the bare forward-backward-optimiser step of th
            a fitting step by number of cells
 accuracy   seconds from calling `fit` until the published W1 and RME are reached, and until the defaults are done
 simulate   following cells beside the bare evaluations of the networks that it makes
+neighbours nearest cells from scikit-learn and, approximately, from pynndescent
 project    velocities onto an embedding
 import     `import vgfm_sc` beyond `import anndata`
 
