@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -105,48 +105,46 @@ def _spread(cmap: str, n: int) -> list[Any]:
     return [table(k / n) for k in range(n)]
 
 
-def cells(
-    ax: Axes,
-    adata: AnnData,
-    x: np.ndarray,
-    color: str | None,
-    *,
-    key: str,
-    layer: str | None = None,
-    cmap: str = "viridis",
-    palette: Palette = None,
-    na_color: str = NA_COLOR,
-    legend_loc: str | None = "right margin",
-    size: float | None = None,
-    alpha: float = 1.0,
-    bar: bool = True,
-) -> None:
+class Look(NamedTuple):
+    """How cells are drawn: as the arguments of the plots of the same names say."""
+
+    layer: str | None = None
+    cmap: str = "viridis"
+    palette: Palette = None
+    na_color: str = NA_COLOR
+    legend_loc: str | None = "right margin"
+    size: float | None = None
+    alpha: float = 1.0
+    bar: bool = True
+
+
+def cells(ax: Axes, adata: AnnData, x: np.ndarray, color: str | None, key: str, look: Look) -> None:
     """Draw the cells at ``x``, shape ``(n_obs, 2)``, coloured by a column, a gene, or (`None`) not at all."""
-    area = _axes.point_size(len(x)) if size is None else size
+    area = _axes.point_size(len(x)) if look.size is None else look.size
     shared: dict[str, Any] = {
         "s": area,
         "linewidths": 0,
         "rasterized": len(x) > _axes.RASTER_CELLS,
         "zorder": 1,
-        "alpha": alpha,
+        "alpha": look.alpha,
     }
     if color is None:
-        ax.scatter(x[:, 0], x[:, 1], color=na_color, **shared)
+        ax.scatter(x[:, 0], x[:, 1], color=look.na_color, **shared)
         return
-    values = values_of(adata, color, key, layer)
+    values = values_of(adata, color, key, look.layer)
     known = ~pd.isna(values) if isinstance(values, pd.Categorical) else np.isfinite(values)
     if not known.all():
-        ax.scatter(x[~known, 0], x[~known, 1], color=na_color, **shared)
+        ax.scatter(x[~known, 0], x[~known, 1], color=look.na_color, **shared)
     if isinstance(values, pd.Categorical):
-        colors = of_categories(adata, color, list(values.categories), palette)
+        colors = of_categories(adata, color, list(values.categories), look.palette)
         listed = np.asarray(list(colors.values()))
         ax.scatter(x[known, 0], x[known, 1], c=listed[values.codes[known]], **shared)
-        legend(ax, colors, legend_loc, x[known], values.codes[known])
+        legend(ax, colors, look.legend_loc, x[known], values.codes[known])
         return
     order = np.argsort(values[known], kind="stable")  # high values on top, as in scanpy
     sorted_x = x[known][order]
-    drawn = ax.scatter(sorted_x[:, 0], sorted_x[:, 1], c=values[known][order], cmap=cmap, **shared)
-    if bar:
+    drawn = ax.scatter(sorted_x[:, 0], sorted_x[:, 1], c=values[known][order], cmap=look.cmap, **shared)
+    if look.bar:
         name = _axes.time_name(adata, key) if _is_time(adata, color, key) else color
         solid = ax.figure.colorbar(drawn, ax=ax, label=name)
         solid.solids.set_alpha(1)  # type: ignore[union-attr]

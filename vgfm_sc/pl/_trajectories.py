@@ -117,7 +117,7 @@ def trajectories(
     if cells:
         look: dict[str, Any] = {"cmap": cmap, "palette": palette, "na_color": na_color, "alpha": 0.35}
         place = None if same and groups is None else legend_loc
-        _colors.cells(ax, adata, x, behind, key=key, legend_loc=place, bar=not same, **look)
+        _colors.cells(ax, adata, x, behind, key, _colors.Look(legend_loc=place, bar=not same, **look))
     # one segment for each step of each trajectory, so that colour and width can change along it
     segments = np.stack([positions[:-1], positions[1:]], axis=2).reshape(-1, 2, 2)
     widths = linewidth * np.minimum(np.sqrt(between.ravel()), WIDEST)

@@ -108,7 +108,7 @@ def velocity(
         "legend_loc": legend_loc,
         "size": size,
     }
-    _colors.cells(ax, adata, x, color, key=key, layer=layer, alpha=0.4, **look)
+    _colors.cells(ax, adata, x, color, key, _colors.Look(layer=layer, alpha=0.4, **look))
     if kind == "stream":
         _stream(ax, grid, v, density)
     else:
