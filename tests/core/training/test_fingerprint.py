@@ -105,3 +105,8 @@ def test_a_function_that_encloses_itself_ends():
 def test_the_same_code_made_twice_is_the_same():
     assert fingerprint(scaled(LONG)) == fingerprint(scaled(LONG.copy()))
     assert fingerprint(Callable(LONG)) == fingerprint(Callable(LONG.copy()))
+
+
+def test_which_of_two_objects_comes_again_counts():
+    one, other = scaled(1.0), scaled(2.0)
+    assert fingerprint(one, other, one) != fingerprint(one, other, other)

@@ -26,7 +26,7 @@ def fingerprint(*values: Any) -> str:
     what it encloses, what `functools.partial` binds, and the numbers and functions of its module that it names.
     """
     digest = hashlib.sha256()
-    seen: dict[int, Any] = {}  # kept alive, so that no other takes their place in memory
+    seen: dict[int, tuple[int, Any]] = {}  # kept alive, so that no other takes their place in memory
 
     def add(value: Any) -> None:
         digest.update(type(value).__qualname__.encode())
@@ -38,9 +38,9 @@ def fingerprint(*values: Any) -> str:
         elif value is None or isinstance(value, PLAIN):
             digest.update(repr(value).encode())
         elif id(value) in seen:  # a function may enclose itself
-            digest.update(b"again")
+            digest.update(f"again {seen[id(value)][0]}".encode())
         else:
-            seen[id(value)] = value
+            seen[id(value)] = len(seen), value
             for part in _parts(value):
                 add(part)
 
