@@ -55,9 +55,9 @@ def toggle(seed: int = 0) -> Case:
     return Case(adata, "time", "X_genes", adata.obs["true_growth"].to_numpy())
 
 
-def gaussian(seed: int = 0) -> Case:
-    """Gaussian mixture in 1,000 dimensions."""
-    adata = vgfm_sc.datasets.gaussian_mixture(seed=seed)
+def gaussian(seed: int = 0, n_dims: int = 1000) -> Case:
+    """Gaussian mixture, in 1,000 dimensions as published or in others."""
+    adata = vgfm_sc.datasets.gaussian_mixture(n_dims=n_dims, seed=seed)
     x = adata.obsm["X_gaussian"][adata.obs["time"].to_numpy() == 0]
     centres = np.zeros((3, x.shape[1]))
     centres[0, 0], centres[1, 0], centres[2, 1] = 1.0, -1.0, 2.5

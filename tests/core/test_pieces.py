@@ -26,6 +26,44 @@ def test_w1_in_one_dimension_agrees_with_scipy():
     assert distances.wasserstein1(x[:, None], y[:, None], mass) == pytest.approx(wasserstein_distance(x, y, mass))
 
 
+def test_energy_distance_in_one_dimension_agrees_with_scipy():
+    from scipy.stats import energy_distance
+
+    rng = np.random.default_rng(0)
+    x, y, mass = rng.standard_normal((30, 1)), rng.standard_normal((50, 1)) + 1, rng.random(30)
+    # scipy's is the square root, and counts the pairs of a point with itself
+    p, q = mass / mass.sum(), np.full(50, 1 / 50)
+    of_x, of_y = (float(w @ abs(z - z.T) @ w) for w, z in ((p, x), (q, y)))
+    among = of_x * (1 / (1 - (p**2).sum()) - 1) + of_y * (1 / (1 - (q**2).sum()) - 1)
+    wanted = energy_distance(x[:, 0], y[:, 0], mass) ** 2 - among
+    assert distances.energy_distance(x, y, mass) == pytest.approx(wanted)
+
+
+def test_energy_distance_between_samples_of_one_population_is_0_on_average_and_any_mass_may_be_cut():
+    rng = np.random.default_rng(0)
+    found = [distances.energy_distance(*rng.standard_normal((2, 40, 5))) for _ in range(300)]
+    assert abs(np.mean(found)) < 3 * np.std(found) / 300**0.5
+    x, y, mass = rng.standard_normal((20, 3)), rng.standard_normal((30, 3)), rng.random(20)
+    whole = distances.energy_distance(x, y, mass)
+    assert distances.energy_distance(x, y, 7 * mass) == pytest.approx(whole)
+
+
+def test_energy_distance_does_not_depend_on_its_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y, mass = rng.standard_normal((20, 3)), rng.standard_normal((30, 3)), rng.random(20)
+    whole = distances.energy_distance(x, y, mass)
+    monkeypatch.setattr(distances, "BLOCK_NUMBERS", 70)
+    assert distances.energy_distance(x, y, mass) == pytest.approx(whole)
+
+
+def test_total_variance_is_numpys_and_takes_masses():
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    assert distances.total_variance(x) == pytest.approx(x.var(axis=0, ddof=1).sum())
+    mass = np.arange(40.0)
+    wanted = np.cov(x.T, aweights=mass, ddof=1).trace()
+    assert distances.total_variance(x, mass) == pytest.approx(wanted)
+
+
 def test_relative_mass_error():
     assert distances.relative_mass_error(90.0, 100.0) == pytest.approx(0.1)
 

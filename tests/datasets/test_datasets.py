@@ -128,6 +128,17 @@ def test_branching_takes_uneven_times_and_counts_by_mass():
     assert counts[8] == pytest.approx((even.obs["time"] == 3).sum(), rel=0.02)
 
 
+def test_branching_draws_other_cells_of_one_process():
+    first, fresh = (datasets.branching(n_cells=300, n_dims=4, seed=seed, space_seed=5) for seed in (0, 1))
+    assert not np.array_equal(first.obsm["X_state"][:10], fresh.obsm["X_state"][:10])
+    ends = [adata.obsm["X_state"][adata.obs["time"] == 3] for adata in (first, fresh)]
+    spread = np.sqrt(ends[0].var(axis=0).sum())
+    assert np.linalg.norm(ends[0].mean(axis=0) - ends[1].mean(axis=0)) < 0.1 * spread
+    other = datasets.branching(n_cells=300, n_dims=4, seed=1)
+    end = other.obsm["X_state"][other.obs["time"] == 3]
+    assert np.linalg.norm(ends[0].mean(axis=0) - end.mean(axis=0)) > 0.3 * spread
+
+
 def test_branching_labels_are_consistent():
     adata = datasets.branching(n_cells=200)
     assert set(adata.obs["true_fate"]) == {"fate_a", "fate_b"}

@@ -40,6 +40,7 @@ def branching(
     n_genes: int | None = None,
     n_growth_genes: int = 20,
     seed: int = 0,
+    space_seed: int | None = None,
 ) -> AnnData:
     """Progenitors that split into two fates, one of which multiplies; velocity, growth and fate are known.
 
@@ -61,7 +62,10 @@ def branching(
     n_growth_genes
         Genes that follow the growth rate itself; the others follow random directions of the state.
     seed
-        Of everything drawn.
+        Of the cells, and of all else that is drawn.
+    space_seed
+        Of the directions that the process takes in space. Draws with the same ``space_seed`` and other seeds are fresh
+        cells of one process; `None` gives each ``seed`` directions of its own.
 
     Returns
     -------
@@ -106,7 +110,8 @@ def branching(
         },
         index=[f"cell{k}" for k in range(len(state))],
     )
-    rotation = np.linalg.qr(rng.standard_normal((n_dims, n_dims)))[0]  # no axis of the data is an axis of the model
+    space = rng if space_seed is None else np.random.default_rng(space_seed)
+    rotation = np.linalg.qr(space.standard_normal((n_dims, n_dims)))[0]  # no axis of the data is an axis of the model
     x, v = state @ rotation, velocity(state) @ rotation
     if n_genes is None:
         adata = AnnData(x.astype(np.float32), obs=obs)
