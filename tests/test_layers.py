@@ -111,7 +111,7 @@ def test_layer_imports_only_what_it_may(path):
         ("from vgfm_sc.core.training import train", "core"),
         ("from vgfm_sc.core import dynamics", "core"),
         ("from vgfm_sc.core.dynamics.flow import integrate", "core.transport"),
-        ("from vgfm_sc.core.transport import exact", "core.dynamics"),
+        ("from vgfm_sc.core.transport import drift", "core.dynamics"),
         ("from vgfm_sc.core.reading.distances import wasserstein1", "core.training"),
         ("from ..training import fitting", "core.reading"),
         ("from vgfm_sc.core.dynamics import model", "methods"),
@@ -127,7 +127,7 @@ def test_a_forbidden_import_is_found(source, layer):
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch", "pl"),
         ("from . import path\nfrom .coupling import Coupling\nimport torch", "core"),
         ("from . import networks\nfrom .flow import integrate\nfrom vgfm_sc.core import device", "core.dynamics"),
-        ("from vgfm_sc.core.transport.exact import added\nfrom vgfm_sc.core import dynamics", "core.training"),
+        ("from vgfm_sc.core.transport.drift import carried\nfrom vgfm_sc.core import dynamics", "core.training"),
         ("import vgfm_sc\nvgfm_sc.__version__", "tl"),
     ],
 )

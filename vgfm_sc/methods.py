@@ -68,7 +68,7 @@ def vgfm(
     eps: float = 0.002,
     rho: float = 0.5,
     drift_rho: float | None = 0.2,
-    noise: float = 0.5,
+    noise: float = 0.75,
     smooth: bool = True,
 ) -> Method:
     """Joint velocity-growth flow matching (:cite:p:`Wang25`): semi-relaxed coupling, paths of even speed and growth.
@@ -110,7 +110,7 @@ def vgfm(
     return Method(coupling, noise=noise, smooth=smooth, name="vgfm", settings=settings)
 
 
-def otcfm(*, eps: float = 0.002, noise: float = 0.5) -> Method:
+def otcfm(*, eps: float = 0.002, noise: float = 0.75) -> Method:
     """Optimal-transport conditional flow matching (:cite:p:`Tong24`): balanced coupling, growth alike for all cells.
 
     Parameters

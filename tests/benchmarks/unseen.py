@@ -23,6 +23,7 @@ import scanpy as sc
 from accuracy import changes, machine
 from anndata import AnnData
 from cases import SHARED, gaussian
+from scipy.spatial.distance import cdist
 
 import vgfm_sc
 from vgfm_sc.core.reading.distances import energy_distance, total_variance
@@ -57,8 +58,8 @@ def of_mixture(d: int, seed: int, method: vgfm_sc.methods.Method, fit: dict) -> 
     case.adata.obsm["X_rep"] = case.adata.obsm["X_gaussian"]
     positions, mass, seconds = fitted(case.adata, seed, method, fit)
     x, m = positions[-1], mass[-1]
-    upper = positions[0][:, 1] > 1.25
-    parts = [~upper & (x[:, 0] < 0), ~upper & (x[:, 0] >= 0), upper]
+    nearest = cdist(x, case.truth[2]).argmin(axis=1)
+    parts = [nearest == k for k in range(3)]
     row = {
         f"spread{k}": total_variance(x[part], m[part]) / d / VARIANCE for k, part in enumerate(parts) if part.sum() > 1
     }

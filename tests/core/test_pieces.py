@@ -6,6 +6,7 @@ import torch
 
 from vgfm_sc.core import device
 from vgfm_sc.core.dynamics import networks as nets
+from vgfm_sc.core.dynamics import perceptron as perceptrons
 from vgfm_sc.core.dynamics import stored
 from vgfm_sc.core.dynamics.model import Model
 from vgfm_sc.core.dynamics.scaling import Scaling
@@ -91,7 +92,7 @@ def test_layers_are_initialised_as_torch_does_it():
     draw = torch.Generator().manual_seed(3)
     for layer in wanted:
         found = torch.nn.Linear(layer.in_features, layer.out_features)
-        nets.initialise(found, draw)
+        perceptrons.initialise(found, draw)
         assert torch.equal(found.weight, layer.weight) and torch.equal(found.bias, layer.bias)
 
 
@@ -131,9 +132,9 @@ def test_outside_the_box_the_answer_is_that_of_its_nearest_point():
 
 def test_optimiser_solves_a_regression_and_its_rate_ends_at_zero():
     g = torch.Generator().manual_seed(0)
-    model, x = nets.perceptron(2, 1, 32, 3), torch.randn(256, 2, generator=g)
+    model, x = perceptrons.perceptron(2, 1, 32, 3), torch.randn(256, 2, generator=g)
     for layer in model[::2]:
-        nets.initialise(layer, g)
+        perceptrons.initialise(layer, g)
     y = torch.sin(2 * x[:, :1]) * x[:, 1:]
     optimiser = optim.Optimiser(model, 0.02, 300)
     for _ in range(300):

@@ -117,7 +117,6 @@ def test_what_is_written_can_be_stored_and_read(fitted, tmp_path, suffix):
         ({"step": 0.0, "branching": True}, ValueError, "step must be positive"),
         ({"step": np.inf, "branching": True}, ValueError, "step must be positive and finite"),
         ({"start": 4.0, "times": [1.0], "branching": True}, ValueError, "goes forward only"),
-        ({"start": 4.0, "times": [1.0], "noise": 0.1}, ValueError, "goes forward only"),
     ],
     ids=str,
 )

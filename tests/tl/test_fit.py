@@ -145,7 +145,8 @@ def test_patience_of_none_is_not_stored_and_fits_all_steps(unfitted, small):
     adata = tl.fit(unfitted, "time", copy=True, patience=None, **{**small, "match_steps": 2})
     assert "patience" not in adata.uns["vgfm"]["params"]
     only_storable(adata.uns["vgfm"])
-    assert tl.fit(unfitted, "time", copy=True, **{**small, "match_steps": 2}).uns["vgfm"]["params"]["patience"] == 40
+    patient = tl.fit(unfitted, "time", copy=True, patience=10, **{**small, "match_steps": 2})
+    assert patient.uns["vgfm"]["params"]["patience"] == 10
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])

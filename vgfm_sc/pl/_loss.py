@@ -74,7 +74,7 @@ def loss(
     if fitting is not None:
         values = np.asarray(fitting["loss"], dtype=float)
         rest[0].plot(np.arange(1, len(values) + 1), values, linewidth=0.8, color="C2")
-        rest[0].set(title="fitting", xlabel="step", ylabel="W1 + mass error (unitless)")
+        rest[0].set(title="fitting", xlabel="step", ylabel="distance + mass error (unitless)")
         steps, score = (np.asarray(fitting[name], dtype=float) for name in ("check_step", "score"))
         rest[1].plot(steps, score, "o-", markersize=4, color="C3")
         rest[1].axhline(score[0], color=_colors.ink(), linewidth=0.8, linestyle=":")
@@ -88,7 +88,7 @@ def loss(
             ha="right",
             va="bottom" if worse else "top",
         )
-        rest[1].set(title="judgement", xlabel="step", ylabel="W1 / spread of the data")
+        rest[1].set(title="judgement", xlabel="step", ylabel="distance / spread of the data")
     for panel in axes:
         if not frameon:
             panel.spines[["top", "right"]].set_visible(False)

@@ -42,11 +42,12 @@ def fit(
     match_steps: int = 3500,
     match_size: int = 256,
     match_lr: float = 0.01,
-    fit_steps: int = 100,
+    fit_steps: int = 200,
     fit_cells: int = 1024,
-    fit_lr: float = 0.0005,
-    mass_weight: float = 10.0,
-    patience: int | None = 40,
+    fit_lr: float = 0.002,
+    mass_weight: float = 1.0,
+    patience: int | None = None,
+    score: bool = True,
     validation: float = 0.0,
     n_models: int = 1,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -55,7 +56,9 @@ def fit(
 
     Neighbouring snapshots are coupled by semi-relaxed optimal transport, a velocity and a growth network are
     regressed on the coupled paths, and both are refined by simulating from the first snapshot and comparing with the
-    later ones (VGFM, :cite:p:`Wang25`, sections 4 and 5).
+    later ones (VGFM, :cite:p:`Wang25`, sections 4 and 5). The comparison is by energy distance, which a population that
+    shrinks does not win. The gradient of the log density, the score, is learnt beside them, for `vgfm_sc.tl.simulate`
+    with noise.
 
     Growth is measured against population sizes. By default each cell counts as mass 1: the numbers of cells per time
     point are read as relative sizes, and where they only reflect how many cells were loaded, growth shows that, not
@@ -112,11 +115,15 @@ def fit(
         Steps of the matching stage, pairs per step (shared by the intervals), highest learning rate.
     fit_steps, fit_cells, fit_lr
         Steps of the fitting stage (0 leaves it out), cells per snapshot and step, highest learning rate. The result
-        is never worse, by W1 on fixed cells, than that of the matching stage.
+        is never worse, by the energy distance on fixed cells, than that of the matching stage.
     mass_weight
-        Weight of the squared relative mass error beside W1 (in units of the data's spread) in the fitting stage.
+        Weight of the squared relative mass error beside the energy distance, in units of the data's spread, in the
+        fitting stage.
     patience
-        End the fitting stage when W1 has not improved by 5% for so many steps; `None` never does.
+        End the fitting stage when the energy distance has not improved by 1% for so many steps; `None` never does.
+    score
+        Learn the score too, the gradient of the log density, which runs with noise and landscapes need. It takes a
+        third of the time of the matching stage.
     validation
         Share of the cells of each time point kept out of training, on which the fitting stage is judged. At 0 it is
         judged on cells that it trains on. Totals are those of all cells.
@@ -205,6 +212,7 @@ def fit(
         fit_lr=fit_lr,
         mass_weight=mass_weight,
         patience=patience,
+        score=score,
         seed=seed,
     )
     _arguments.check_validation(validation)

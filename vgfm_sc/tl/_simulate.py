@@ -38,9 +38,12 @@ def simulate(
     """Follow cells along the fitted velocity and growth, forward or backward in time.
 
     Without ``noise`` and ``branching`` the run is deterministic and each cell carries a mass, 1 at its start, that
-    grows or shrinks. Two things can be left to chance, forward in time only. With ``noise`` cells wander beside the
-    velocity; the fit has not learnt how much, so the number is yours. With ``branching`` cells divide and die in place
-    of carrying a mass. The expected number of cells is the mass of the run without.
+    grows or shrinks. Two things can be left to chance. With ``noise`` cells take random steps, and the score that the
+    fit has learnt draws them back to where cells are: ``dx = (v + noise^2 / 2 score) dt + noise dB``. One cell takes a
+    course of its own in every run, and the population at every time is the same with any noise, or none
+    (:cite:p:`Song21`; :cite:p:`Tong24b`). Snapshots do not say how much noise there is, so the number is yours. With
+    ``branching``, forward in time only, cells divide and die in place of carrying a mass. The expected number of cells
+    is the mass of the run without.
 
     Parameters
     ----------
@@ -55,8 +58,8 @@ def simulate(
         Times to keep, all after or all before the start and in order of travel; `None` goes from the start to the
         last time point in even steps. Times outside the observed range are an error: nothing was learned there.
     noise
-        Standard deviation of a Brownian motion along each axis, in units of the representation per square root of the
-        unit of time.
+        Standard deviation of the random steps along each axis, in units of the representation per square root of the
+        unit of time. Where the fit was trained on fewer axes than the representation has, along those.
     branching
         Cells divide at the rate ``max(growth, 0)`` and die at the rate ``max(-growth, 0)``, the birth-death process
         with the fewest events for its growth. Without noise sisters stay together.
@@ -69,7 +72,7 @@ def simulate(
         mean square over cells, as a share of the data's spread.
     step
         Of a run with noise or branching: longest step of the stochastic Heun method, as a share of the mean interval
-        between time points.
+        between time points. Steps are shorter where the noise asks for it.
     device
         Where to follow the cells, as in `vgfm_sc.tl.fit`.
 
@@ -96,8 +99,9 @@ def simulate(
     KeyError
         No fit under ``key``.
     ValueError
-        ``start``, ``times`` or a number cannot be used; the message says what is there. Or the positions of all cells
-        at all times take more than 2 GB.
+        ``start``, ``times`` or a number cannot be used; the message says what is there. ``noise`` is so large that it
+        would take more than 20,000 steps, or the fit has no score. Or the positions of all cells at all times take more
+        than 2 GB.
 
     Examples
     --------
@@ -117,7 +121,10 @@ def simulate(
     _checks.real("tol", tol)
     _checks.seed(seed)
     by_chance = bool(noise or branching)
-    _check_chance(noise, step, backward=by_chance and grid[-1] < first)
+    _check_chance(noise, step, model)
+    if branching and grid[-1] < first:
+        msg = "A run with branching goes forward only. Leave it out to go backward, or name later times."
+        raise ValueError(msg)
     share = len(np.unique(cells)) / int((snapshots.time == first).sum())
     rng = np.random.default_rng(seed)
     candidates, cells = cells, _cells.drawn(cells, n_cells, rng)
@@ -183,9 +190,12 @@ def _grid(snapshots: _anndata.Snapshots, first: float, times: Sequence[float | s
     return grid
 
 
-def _check_chance(noise: float, step: float, *, backward: bool) -> None:
+def _check_chance(noise: float, step: float, model: Model) -> None:
     _checks.real("noise", noise, zero=True)
     _checks.real("step", step)
-    if backward:
-        msg = "A run with noise or branching goes forward only. Leave both out to go backward, or name later times."
+    if noise and model.networks.density is None:
+        msg = (
+            "A run with noise needs the score, and this fit has none. Run `vgfm_sc.tl.fit` again with score=True, or "
+            "leave noise out."
+        )
         raise ValueError(msg)

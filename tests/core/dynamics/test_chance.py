@@ -18,11 +18,12 @@ SURE = 4.0
 
 
 class Known(nn.Module):
-    """Takes the place of trained networks: velocity and growth given as functions of unitless ``(t, x)``."""
+    """Takes the place of trained networks: velocity, growth and score given as functions of unitless ``(t, x)``."""
 
-    def __init__(self, velocity, growth, common=0.0):
+    def __init__(self, velocity, growth, common=0.0, score=None):
         super().__init__()
         self.velocity, self.growth, self.common = velocity, growth, common
+        self.score = score or still
         self.unused = nn.Parameter(torch.zeros(1))
 
     def individual(self, t, x):
@@ -40,10 +41,12 @@ def rate(value):
     return lambda t, x: torch.full_like(x[:, 0], value)
 
 
-def run(velocity, growth, x, times, *, scaling=None, common=0.0, noise=0.0, divide=False, step=0.05, seed=0):
+def run(
+    velocity, growth, x, times, *, scaling=None, common=0.0, score=None, noise=0.0, divide=False, step=0.05, seed=0
+):
     x = np.asarray(x, dtype=float)
     scaling = Scaling(np.zeros(x.shape[1]), 1.0, 0.0, 1.0) if scaling is None else scaling
-    model = Model(Known(velocity, growth, common), scaling)
+    model = Model(Known(velocity, growth, common, score), scaling)
     return chance.follow(model, x, times, noise=noise, branching=divide, step=step, seed=seed)
 
 
@@ -80,15 +83,14 @@ def test_pure_noise_is_brownian_motion_in_the_units_of_the_data():
     assert (paths.mass == 1).all() and (paths.parent == -1).all()
 
 
-def test_noise_is_the_same_along_the_axes_trained_on_and_across_them():
+def test_noise_moves_cells_along_the_axes_trained_on_and_not_across_them():
     axes = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 2)))[0].T
     scaling = Scaling(np.arange(5.0), 3.0, 0.0, 1.0, axes)
     paths = run(still, rate(0.0), np.zeros((20_000, 5)), [0.0, 1.0], scaling=scaling, noise=0.4)
     moved = paths.positions[1].astype(float)
-    others = np.linalg.svd(axes)[2][2:]  # orthonormal, across the axes
-    for direction in (*axes, *others):
+    for direction in axes:
         assert off((moved @ direction) ** 2, 0.4**2) < SURE
-    assert off((moved @ axes[0]) * (moved @ others[0]), 0) < SURE
+    np.testing.assert_allclose(moved @ np.linalg.svd(axes)[2][2:].T, 0, atol=1e-6)
 
 
 def test_without_noise_cells_stay_on_the_axes_trained_on():
@@ -98,15 +100,63 @@ def test_without_noise_cells_stay_on_the_axes_trained_on():
     np.testing.assert_array_equal(paths.positions[1][:, 2:], 0)
 
 
-def test_sisters_share_the_noise_across_the_axes_until_they_part():
-    axes = np.eye(5)[:2]
-    scaling = Scaling(np.zeros(5), 1.0, 0.0, 1.0, axes)
-    paths = run(still, rate(2.0), np.zeros((200, 5)), [0.0, 1.0, 1.01], scaling=scaling, noise=0.4, divide=True)
-    late = np.flatnonzero((paths.mass[1] == 0) & (paths.parent >= 0))  # born in the last hundredth
-    apart = paths.positions[2, late] - paths.positions[2, paths.parent[late]]
-    assert len(late) > 5 and np.abs(apart).max() < 0.3 < np.abs(paths.positions[2][:, 2:]).max()
-    dead = paths.mass[2] == 0
-    assert not dead.any() and np.isfinite(paths.positions).all()
+def gathering(t, x):
+    """The flow that draws a standard normal population together as exp(-t); of its score, see `of_gathering`."""
+    return -x
+
+
+def of_gathering(t, x):
+    return -x * math.exp(2 * t)
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.4, 0.8], [0.8, 0.4, 0.0]], ids=["forward", "backward"])
+@pytest.mark.parametrize("noise", [0.3, 1.5])
+def test_with_the_score_any_noise_leaves_populations_as_they_are(noise, times):
+    rng = np.random.default_rng(0)
+    scaling = Scaling(np.array([2.0, -1.0]), 2.0, 0.0, 1.0)
+    x = scaling.centre + 2.0 * math.exp(-times[0]) * rng.standard_normal((40_000, 2))
+    paths = run(gathering, rate(0.0), x, times, score=of_gathering, noise=noise, scaling=scaling)
+    for k, t in enumerate(times):
+        from_centre = paths.positions[k].astype(float) - scaling.centre
+        assert (off(from_centre, 0.0) < SURE).all()
+        assert (np.abs((from_centre**2).mean(0) / (2 * math.exp(-t)) ** 2 - 1) < 0.02).all()
+    moved = (paths.positions[1] - paths.positions[0]).std()
+    calm = run(gathering, rate(0.0), x, times, scaling=scaling)
+    assert moved > 1.02 * (calm.positions[1] - calm.positions[0]).std()  # single cells do wander
+
+
+def test_with_the_score_of_the_mass_weighted_population_growth_stays_right():
+    """Growth a x at rest turns a standard normal population into exp(a^2 t^2 / 2) times a normal one around a t."""
+    a, times = 0.8, [0.0, 0.5, 1.0]
+    x = np.random.default_rng(0).standard_normal((80_000, 1))
+    paths = run(still, lambda t, x: a * x[:, 0], x, times, score=lambda t, x: a * t - x, noise=1.0)
+    for k, t in enumerate(times[1:], start=1):
+        mass, place = paths.mass[k].astype(float), paths.positions[k, :, 0].astype(float)
+        assert off(mass, math.exp((a * t) ** 2 / 2)) < SURE
+        assert off(mass * (place - a * t), 0.0) < SURE
+        assert off(mass * ((place - a * t) ** 2 - 1), 0.0) < SURE
+
+
+def test_a_steep_score_takes_short_steps_and_too_steep_a_one_is_refused_with_a_noise_that_will_do():
+    def steep(t, x):
+        return -1e4 * x
+
+    x = 0.01 * np.random.default_rng(0).standard_normal((5_000, 1))
+    paths = run(still, rate(0.0), x, [0.0, 0.1], score=steep, noise=0.2)
+    assert paths.positions[1].var() == pytest.approx(1e-4, rel=0.1)
+    with pytest.raises(ValueError, match=r"noise=9 needs .* steps, more than 20,000.*noise=[0-9.]+ will do") as found:
+        run(still, rate(0.0), x, [0.0, 0.1, 0.5], score=steep, noise=9.0)
+    will_do = float(str(found.value).rsplit("noise=", 1)[1].split()[0])
+    assert 0.5 < will_do < 1.0
+
+
+def test_steepness_is_that_of_the_steepest_axis():
+    def score(t, x):
+        return -x * torch.tensor([1.0, 50.0, 3.0])
+
+    x = torch.randn(300, 3, generator=torch.Generator().manual_seed(0))
+    found = chance.steepness(Known(still, rate(0.0), score=score), 0.0, x, torch.Generator().manual_seed(1))
+    assert found == pytest.approx(50, rel=0.01)
 
 
 def test_noise_about_a_resting_point_settles_as_ornstein_and_uhlenbeck_say():

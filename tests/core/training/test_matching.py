@@ -11,11 +11,11 @@ from vgfm_sc.core.training import matching
 PLAN = np.array([[0.2, 0.0, 1.8], [0.5, 0.25, 0.0]])
 
 
-def interval(noise=(0.0, 0.0), times=(1.0, 3.0)):
+def interval(noise=(0.0, 0.0), times=(1.0, 3.0), bridge=0.0):
     x0 = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     x1 = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
     coupling = Coupling(csr_array(PLAN), np.ones(2), True, 0, 0.0)
-    return matching.Interval(coupling, (x0, x1), times, straight, noise, None)
+    return matching.Interval(coupling, (x0, x1), times, straight, matching.Spread(noise, (0.1, 0.2), bridge), None)
 
 
 def test_targets_are_per_unit_of_time_and_lie_on_the_path():
@@ -58,6 +58,26 @@ def test_noise_moves_positions_but_not_targets():
     torch.testing.assert_close(noisy.v, clean.v)
 
 
+def test_a_bridge_has_the_law_of_brownian_motion_held_at_both_ends():
+    size = 0.3
+    free, bridged = (interval(bridge=b).draw(40_000, torch.Generator().manual_seed(0)) for b in (0.0, size))
+    s = (free.t - 1) / 2
+    for at in (0.1, 0.5, 0.8):
+        near = (s - at).abs() < 0.03
+        off = (bridged.on_path - free.on_path)[near]
+        assert float(off.std()) == pytest.approx(size * (at * (1 - at)) ** 0.5, rel=0.05)
+        # what a cell at a place has on average as its velocity there, beside that of the straight line
+        slope = float(((bridged.v - free.v)[near] * off).sum() / off.square().sum())
+        assert slope == pytest.approx((1 - 2 * at) / (2 * at * (1 - at)) / 2, rel=0.1, abs=0.1)
+    assert torch.isfinite(bridged.v).all()
+
+
+def test_the_blur_of_the_score_goes_from_one_ends_to_the_others():
+    batch = interval().draw(1000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(batch.h, 0.1 + 0.1 * (batch.t - 1) / 2)
+    torch.testing.assert_close(batch.on_path, batch.x)
+
+
 def test_batches_have_the_size_asked_for_and_cover_all_of_the_interval():
     drawn = list(matching.batches([interval(), interval(times=(3.0, 4.0))], 64, 7, torch.Generator().manual_seed(0)))
     assert len(drawn) == 7
@@ -76,7 +96,7 @@ def test_matching_learns_a_translation_and_its_growth():
         (x0, x0 + torch.tensor([1.0, -0.5])),
         (0.0, 1.0),
         straight,
-        (0.0, 0.0),
+        matching.Spread((0.0, 0.0), (0.1, 0.1)),
         None,
     )
     networks, history = matching.match(
@@ -93,6 +113,22 @@ def test_matching_learns_a_translation_and_its_growth():
     assert float((v - torch.tensor([1.0, -0.5])).abs().mean()) < 0.03
     assert float((growth - np.log(1.5)).abs().mean()) < 0.02
     assert history["velocity"].shape == (200,) and history["velocity"][-1] < 0.1 * history["velocity"][0]
+
+
+def test_the_score_is_learnt_beside_them_and_changes_nothing_of_them():
+    def learnt(with_score):
+        networks = nets.Networks(2, 8, 2, 2, torch.Generator().manual_seed(0), with_score=with_score)
+        return matching.match(
+            networks, [interval()], size=8, n_steps=3, lr=0.1, generator=torch.Generator().manual_seed(0),
+            on_step=lambda: None,
+        )  # fmt: skip
+
+    (without, history), (beside, three) = learnt(False), learnt(True)
+    assert list(history) == ["velocity", "growth"] and list(three) == ["velocity", "growth", "score"]
+    for name, value in without.state_dict().items():
+        assert torch.equal(value, beside.state_dict()[name])
+    first = nets.Networks(2, 8, 2, 2, torch.Generator().manual_seed(0), with_score=True)
+    assert not torch.equal(first.density.network[0].weight, beside.density.network[0].weight)
 
 
 def test_divergence_is_an_error():

@@ -22,6 +22,7 @@ NUMBERS = {
     "fit_lr": 0.005,
     "mass_weight": 10.0,
     "patience": None,
+    "score": True,
     "seed": 3,
 }
 

@@ -1,11 +1,14 @@
 """Follow cells that wander, divide and die.
 
-With noise, dx = v dt + noise dB. Over a step h, with a standard normal number z for each axis, a cell at x goes to
+With noise, dx = (v + noise^2/2 s) dt + noise dB, where s is the score, the gradient of the log density: what noise
+spreads the score gathers, and populations stay what they are without (:cite:p:`Song21`, section 4.3). Backward in time
+v changes its sign and s does not. Over a step h, with a standard normal number z for each axis and
+b = h v + |h| noise^2/2 s, a cell at x goes to
 
-    x + h/2 (v(t, x) + v(t + h, x')) + noise sqrt(h) z,    x' = x + h v(t, x) + noise sqrt(h) z,
+    x + 1/2 (b(t, x) + b(t + h, x')) + noise sqrt(|h|) z,    x' = x + b(t, x) + noise sqrt(|h|) z,
 
 the stochastic Heun method, whose means err by order h^2 where noise is the same everywhere (:cite:p:`Kloeden92`, 15.1).
-Its log mass grows by G = h/2 (g(t, x) + g(t + h, x')).
+Its log mass grows by G = h/2 (g(t, x) + g(t + h, x')). Steps are short enough for the steepest score among the cells.
 
 With branching, mass is a number of cells. A cell divides at the rate max(g, 0) and dies at the rate max(-g, 0): of all
 birth-death processes that grow at the rate g on average, the one with the fewest events. A step with G > 0 leaves k
@@ -29,6 +32,15 @@ from vgfm_sc.core.dynamics.networks import Networks
 
 MOST_NUMBERS = 2**29
 """Coordinates of all paths at all times kept: 2 GB in single precision, twice that while they are put together."""
+
+STABLE = 0.1
+"""Longest step as a share of the time in which score and noise settle: variance then errs by some thousandths."""
+
+MOST_STEPS = 20_000
+"""Steps of a whole run: more take minutes and say that noise is too large."""
+
+PROBED, PROBES, PROBE = 200, 4, 1e-2
+"""Cells at which the steepness of the score is measured, steps of the power method at each, and their length."""
 
 ROUNDING = 1e-9
 """Of a step: a time that lies this little beyond the last step is not worth one of its own."""
@@ -54,13 +66,12 @@ class Paths(NamedTuple):
 class _Population:
     """Columns as in `Paths`, so far: where each is or died, who lives, mothers, and log mass without branching.
 
-    ``x``: unitless, along the axes trained on. ``across``: how far noise has led across them, in the user's units,
-    shape ``(n, d)``, if that is asked for.
+    ``x``: unitless, along the axes trained on.
     """
 
-    def __init__(self, x: Tensor, across: np.ndarray | None):
+    def __init__(self, x: Tensor):
         n = len(x)
-        self.x, self.across = x, across
+        self.x = x
         self.living = torch.arange(n)
         self.parent = torch.full((n,), -1)
         self.log_m = torch.zeros(n, dtype=torch.float64)
@@ -73,8 +84,6 @@ class _Population:
         self.living = torch.cat([self.living[counts > 0], born])
         self.parent = torch.cat([self.parent, mothers])
         self.x = torch.cat([self.x, self.x[mothers.to(self.x.device)]])
-        if self.across is not None:
-            self.across = np.concatenate([self.across, self.across[mothers.numpy()]])
 
     def mass(self, branching: bool) -> np.ndarray:
         """Of each column, shape ``(n,)``."""
@@ -96,32 +105,37 @@ def follow(
     step: float,
     seed: int,
 ) -> Paths:
-    """Follow cells at ``x``, shape ``(n, d)``, each of mass 1, from ``times[0]`` through the others, increasing.
+    """Follow cells at ``x``, shape ``(n, d)``, each of mass 1, from ``times[0]`` through the others.
 
-    ``noise`` is the standard deviation of the Brownian motion per axis of ``x`` and per square root of unit time, in
-    the units of ``x``; ``step`` the longest step in unitless time, in which a mean interval is 1. Across the axes
-    trained on, where there are others, nothing but the noise moves a cell.
+    ``times`` increase, or decrease where there is no branching. ``noise`` is the standard deviation of the Brownian
+    motion per axis of ``x`` and per square root of unit time, in the units of ``x``; ``step`` the longest step in
+    unitless time, in which a mean interval is 1. Noise moves cells along the axes trained on: only there is the score
+    known.
     """
     scaling, networks = model.scaling, model.networks
     device = next(networks.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     start = torch.as_tensor(scaling.to_unitless(x), dtype=torch.float32, device=device)
-    axes = scaling.axes
-    across = None if axes is None or not noise else np.zeros(x.shape, np.float32)
-    cells = _Population(start, across)
-    kept = [(cells.x, across, cells.mass(branching))]
+    cells = _Population(start)
+    kept, taken = [(cells.x, cells.mass(branching))], 0
     for k, (before, after) in enumerate(zip(times[:-1], times[1:], strict=True), start=1):
+        span = abs(after - before)
         fastest = scaling.time_unit_at(np.linspace(before, after, CLOCK_READINGS)).min()
-        n_steps = max(1, math.ceil((after - before) / fastest / step - ROUNDING))
+        n_steps = max(1, math.ceil(span / fastest / step - ROUNDING))
+        if noise:
+            some = cells.x[cells.living.to(device)]
+            steep = steepness(networks, float(scaling.to_unitless_time(before)), some, generator)
+            settling = span * (noise / scaling.length) ** 2 / 2 * steep  # how often it settles
+            n_steps = max(n_steps, math.ceil(settling / STABLE))
+            taken += n_steps
+            _check_steps(noise, taken, abs(times[-1] - times[0]) / abs(after - times[0]))
         grid = scaling.to_unitless_time(np.linspace(before, after, n_steps + 1)).tolist()
         common = networks.common_growth(grid).diff()
-        spread = noise * math.sqrt((after - before) / n_steps) / scaling.length
+        spread = noise * math.sqrt(span / n_steps) / scaling.length
         for t, t_next, growth in zip(grid[:-1], grid[1:], common.tolist(), strict=True):
             here = cells.x[cells.living.to(device)]
             there, log_growth = _heun(networks, t, t_next - t, here, spread, generator)
             cells.x = cells.x.index_copy(0, cells.living.to(device), there)
-            if cells.across is not None and axes is not None:
-                cells.across = _diffused(cells.across, cells.living.numpy(), spread * scaling.length, axes, generator)
             log_growth = log_growth.cpu().double() + growth
             if branching:
                 cells.divide(log_growth, generator)
@@ -129,7 +143,7 @@ def follow(
                 check_size(n, len(times), x.shape[1], f"By time {times[k]:g} {n:,} cells have lived")
             else:
                 cells.log_m += log_growth
-        kept.append((cells.x, cells.across, cells.mass(branching)))
+        kept.append((cells.x, cells.mass(branching)))
     return _joined(kept, cells.parent.numpy(), x, start.cpu(), scaling.displacement)
 
 
@@ -143,26 +157,42 @@ def _heun(
     shift: Tensor | float = 0.0
     if spread:
         shift = spread * torch.randn(x.shape, generator=generator).to(x.device)
-    v0, g0 = _field(networks, t, x)
-    v1, g1 = _field(networks, t + h, x + h * v0 + shift)
-    return x + h / 2 * (v0 + v1) + shift, h / 2 * (g0 + g1)
+    b0, g0 = _change(networks, t, h, x, spread)
+    b1, g1 = _change(networks, t + h, h, x + b0 + shift, spread)
+    return x + (b0 + b1) / 2 + shift, h / 2 * (g0 + g1)
 
 
-def _diffused(
-    across: np.ndarray, living: np.ndarray, spread: float, axes: np.ndarray, generator: torch.Generator
-) -> np.ndarray:
-    """``across`` after a step of noise of standard deviation ``spread``, less what lies along ``axes``."""
-    across = across.copy()
-    for first in range(0, len(living), BLOCK_CELLS):
-        rows = living[first : first + BLOCK_CELLS]
-        step = torch.randn(len(rows), across.shape[1], generator=generator).numpy()
-        across[rows] += spread * (step - (step @ axes.T) @ axes)
-    return across
+def _change(networks: Networks, t: float, h: float, x: Tensor, spread: float) -> tuple[Tensor, Tensor]:
+    """Expected change of position over ``h`` at the pace of ``t``, and the growth rate."""
+    moved, rates = [], []
+    for part in x.split(BLOCK_CELLS):
+        v, g = networks.individual(t, part)
+        moved.append(h * v + spread**2 / 2 * networks.score(t, part) if spread else h * v)
+        rates.append(g)
+    return torch.cat(moved), torch.cat(rates)
 
 
-def _field(networks: Networks, t: float, x: Tensor) -> tuple[Tensor, Tensor]:
-    v, g = zip(*(networks.individual(t, part) for part in x.split(BLOCK_CELLS)), strict=True)
-    return torch.cat(v), torch.cat(g)
+def steepness(networks: Networks, t: float, x: Tensor, generator: torch.Generator) -> float:
+    """Largest change of the score per unit of distance at cells ``x``, by the power method at some of them."""
+    x = x[torch.randperm(len(x), generator=generator)[:PROBED].to(x.device)]
+    direction, size = torch.randn(x.shape, generator=generator).to(x), x.new_zeros(len(x))
+    for _ in range(PROBES):
+        apart = PROBE * direction / direction.norm(dim=1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+        direction = networks.score(t, x + apart) - networks.score(t, x - apart)
+        size = direction.norm(dim=1) / (2 * PROBE)
+    return float(size.max()) if len(x) else 0.0
+
+
+def _check_steps(noise: float, taken: int, share: float) -> None:
+    """Refuse noise that needs more than `MOST_STEPS`; ``share``: of the time passed in that of the run, inverse."""
+    needed = taken * share
+    if needed > MOST_STEPS:
+        will_do = noise * math.sqrt(MOST_STEPS / needed)
+        msg = (
+            f"noise={noise:g} needs {needed:,.0f} steps, more than {MOST_STEPS:,}: in fewer, cells would leave the "
+            f"data. noise={0.9 * will_do:.2g} will do."
+        )
+        raise ValueError(msg)
 
 
 def offspring(log_growth: Tensor, generator: torch.Generator) -> Tensor:
@@ -189,12 +219,10 @@ def _joined(kept, parent: np.ndarray, x: np.ndarray, start: Tensor, displacement
     single = x.astype(np.float32)
     positions = np.empty((len(kept), len(parent), x.shape[1]), dtype=np.float32)
     mass = np.zeros(positions.shape[:2], dtype=np.float32)
-    for k, (at, beside, weight) in enumerate(kept):
+    for k, (at, weight) in enumerate(kept):
         n = len(at)
         here = displacement((at.cpu() - start[founder[:n]]).numpy())
         here += single[founder[:n]]
-        if beside is not None:
-            here += beside
         positions[k] = here[_forebears(parent, n)]
         mass[k, :n] = weight
     return Paths(positions, mass, parent, founder)

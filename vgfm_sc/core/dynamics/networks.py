@@ -1,13 +1,14 @@
-"""The velocity and growth networks."""
+"""The networks: velocity, growth, and log density whose gradient is the score."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from vgfm_sc.core.dynamics.density import LogDensity
+from vgfm_sc.core.dynamics.perceptron import initialise, perceptron
 
 MARGIN = 0.1
 """Of the box beyond the data, as a share of their range: no cell that moves among them meets the edge, where the field
@@ -20,8 +21,9 @@ class Networks(nn.Module):
     Called as ``networks(t, x)`` with ``t`` a number or a tensor of shape ``(n,)`` and ``x`` of shape ``(n, d)``;
     answers the velocity, shape ``(n, d)``, and the growth rate d log m / dt, shape ``(n,)``. Growth is one number
     where velocity is many, and smoother: its network is half as wide and a layer less deep. To it comes a rate that
-    depends on time alone, ``rates`` at ``times``, linear in between: 0 until `balance` sets it. Weights are drawn from
-    ``generator``; without one they are whatever memory holds, to be loaded.
+    depends on time alone, ``rates`` at ``times``, linear in between: 0 until `balance` sets it. With ``with_score``
+    there is a network of the log density too, as large as that of growth. Weights are drawn from ``generator``; without
+    one they are whatever memory holds, to be loaded.
 
     Outside the box from ``low`` to ``high``, shape ``(d,)``, the answer is that of the nearest point of the box: where
     there are no data networks answer anything, and a cell that strays must not be carried off.
@@ -32,10 +34,21 @@ class Networks(nn.Module):
     times: Tensor
     rates: Tensor
 
-    def __init__(self, n_dims: int, width: int, depth: int, n_times: int, generator: torch.Generator | None = None):
+    def __init__(
+        self,
+        n_dims: int,
+        width: int,
+        depth: int,
+        n_times: int,
+        generator: torch.Generator | None = None,
+        *,
+        with_score: bool = False,
+    ):
         super().__init__()
+        half, less = max(1, width // 2), max(1, depth - 1)
         self.velocity = perceptron(n_dims + 1, n_dims, width, depth)
-        self.growth = perceptron(n_dims + 1, 1, max(1, width // 2), max(1, depth - 1))
+        self.growth = perceptron(n_dims + 1, 1, half, less)
+        self.density = LogDensity(n_dims, half, less) if with_score else None
         if generator is not None:
             for layer in self.modules():
                 if isinstance(layer, nn.Linear):
@@ -52,9 +65,18 @@ class Networks(nn.Module):
 
     def individual(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same without the common rate: what is trained, and smooth in time."""
-        time = t[:, None] if isinstance(t, Tensor) else x.new_full((len(x), 1), t)
-        state = torch.cat([x.clamp(self.low, self.high), time], dim=1)
+        state = torch.cat([x.clamp(self.low, self.high), _column(t, x)], dim=1)
         return self.velocity(state), self.growth(state)[:, 0]
+
+    def score(self, t: float | Tensor, x: Tensor) -> Tensor:
+        """Gradient of the log density at ``(t, x)``, shape ``(n, d)``; only with a network of it."""
+        assert self.density is not None
+        return self.density.score(_column(t, x), x.clamp(self.low, self.high))
+
+    def log_density(self, t: float | Tensor, x: Tensor) -> Tensor:
+        """Log density at ``(t, x)`` up to a constant at each time, shape ``(n,)``; only with a network of it."""
+        assert self.density is not None
+        return self.density(_column(t, x), x.clamp(self.low, self.high))
 
     def common_growth(self, times: Sequence[float]) -> Tensor:
         """Integral of the common rate from ``times[0]`` to each of ``times``, float64."""
@@ -79,21 +101,6 @@ class Networks(nn.Module):
         return torch.lerp(self.rates[after - 1], self.rates[after], share)
 
 
-def perceptron(n_in: int, n_out: int, width: int, depth: int) -> nn.Sequential:
-    """``depth`` hidden layers of ``width`` units, weights not set."""
-    layers: list[nn.Module] = [_layer(n_in, width), nn.SiLU()]
-    for _ in range(depth - 1):
-        layers += [_layer(width, width), nn.SiLU()]
-    return nn.Sequential(*layers, _layer(width, n_out))
-
-
-def _layer(n_in: int, n_out: int) -> nn.Linear:
-    return cast(nn.Linear, nn.utils.skip_init(nn.Linear, n_in, n_out))
-
-
-@torch.no_grad()
-def initialise(layer: nn.Linear, generator: torch.Generator) -> None:
-    """As `torch.nn.Linear` initialises itself, from ``generator`` in place of torch's global one."""
-    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-    bound = 1 / math.sqrt(layer.in_features)
-    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+def _column(t: float | Tensor, x: Tensor) -> Tensor:
+    """Time as a column beside ``x``."""
+    return t[:, None] if isinstance(t, Tensor) else x.new_full((len(x), 1), t)

@@ -26,7 +26,7 @@ def networks(weights: Mapping[str, np.ndarray], n_dims: int, width: int, depth: 
         msg = f"{misfit}{layers} layers, velocity.0.weight of shape {found.get('velocity.0.weight')}."
         raise ValueError(msg)
     with torch.device("meta"):
-        empty = Networks(n_dims, width, depth, n_times)
+        empty = Networks(n_dims, width, depth, n_times, with_score=any(name.startswith("density.") for name in found))
     wanted = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
     if wanted != found:
         msg = f"{misfit}{sorted(set(wanted.items()) ^ set(found.items()))}."

@@ -6,7 +6,8 @@ import numpy as np
 import ot
 from scipy.spatial.distance import cdist
 
-from vgfm_sc.core.transport.exact import EMD_ITERATIONS
+EMD_ITERATIONS = 10_000_000
+"""The network simplex needs more pivots than POT's default for some thousand cells."""
 
 BLOCK_NUMBERS = 2**22
 """Distances held at once."""

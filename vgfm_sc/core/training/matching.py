@@ -1,4 +1,4 @@
-"""Flow matching: regress both networks on the paths of coupled pairs."""
+"""Flow matching: regress velocity and growth on the paths of coupled pairs, and learn the score along them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,25 @@ BLOCK_NUMBERS = 2**22
 Path = Callable[[Tensor, Tensor, Tensor, Tensor], PathPoint]
 
 
+SCORE_BLUR = 0.4
+"""Standard deviation, per axis, of the blur that the score is learnt with, as a share of the distance between a cell
+and its nearest neighbour per axis."""
+
+LEAST_BLUR = 0.01
+"""Unitless; where cells share one point, as copies do, their density has no score without it."""
+
+SHORTEST_SHARE = 0.01
+"""Of an interval, from either end, within which a Brownian bridge is taken for what it is there: at the ends its slope
+has no bound."""
+
+
 class Batch(NamedTuple):
     """Regression targets of one step.
 
     ``t``: time, shape ``(b,)``. ``x``: position, ``(b, d)``. ``v``: velocity, ``(b, d)``. ``g``: growth rate,
-    ``(b,)``. ``w``: mass at that time, relative to what the draw implies, mean near 1, ``(b,)``.
+    ``(b,)``. ``w``: mass at that time, relative to what the draw implies, mean near 1, ``(b,)``. ``on_path``: position
+    before the noise, ``(b, d)``. ``h``, ``z``: size and direction of the displacement from there at which the score is
+    asked for, ``(b,)`` and ``(b, d)``.
     """
 
     t: Tensor
@@ -37,6 +51,21 @@ class Batch(NamedTuple):
     v: Tensor
     g: Tensor
     w: Tensor
+    on_path: Tensor
+    h: Tensor
+    z: Tensor
+
+
+class Spread(NamedTuple):
+    """Standard deviations, per axis and unitless.
+
+    ``noise``: of the noise on positions, at either end of an interval. ``score``: of what the score is learnt with,
+    likewise. ``bridge``: of Brownian motion over the interval, that the path is a bridge of.
+    """
+
+    noise: tuple[float, float]
+    score: tuple[float, float]
+    bridge: float = 0.0
 
 
 class Interval:
@@ -44,8 +73,8 @@ class Interval:
 
     A pair is drawn half by the mass it starts with and half by the mass it ends with, and weighed by its mass at s:
     right at every s, and no weight exceeds about two where drawing from one end alone lets them grow as exp(g dt).
-    Positions are blurred by ``noise``, standard deviations at either end. With ``slopes``, those at the cells of
-    either end, the path is bent to meet them.
+    Positions are blurred as ``spread`` says. With ``slopes``, those at the cells of either end, the path is bent to
+    meet them.
     """
 
     def __init__(
@@ -54,10 +83,10 @@ class Interval:
         cells: tuple[Tensor, Tensor],
         times: tuple[float, float],
         path: Path,
-        noise: tuple[float, float],
+        spread: Spread,
         slopes: tuple[Slopes, Slopes] | None,
     ):
-        (self.x0, self.x1), self.times, self.path, self.noise = cells, times, path, noise
+        (self.x0, self.x1), self.times, self.path, self.spread = cells, times, path, spread
         self.dt = times[1] - times[0]
         self.slopes = None if slopes is None else [Slopes(v * self.dt, g * self.dt) for v, g in slopes]
         plan = coupling.plan
@@ -83,13 +112,21 @@ class Interval:
         s = ((torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n).to(device)
         pair = torch.searchsorted(self.cumulative, rank.to(self.cumulative)).clamp_(max=len(self.cumulative) - 1)
         point = self.point(self.rows[pair], self.columns[pair], s)
-        x = point.x
-        if any(self.noise):
-            spread = (1 - s) * self.noise[0] + s * self.noise[1]
-            x = x + spread[:, None] * torch.randn(x.shape, generator=generator).to(device)
+        x, u = point.x, point.u
+
+        def drawn() -> Tensor:
+            return torch.randn(x.shape, generator=generator).to(device)
+
+        if self.spread.bridge:
+            from_end = s.clamp(SHORTEST_SHARE, 1 - SHORTEST_SHARE)
+            inside = (from_end * (1 - from_end)).sqrt()[:, None]
+            wander = self.spread.bridge * drawn()
+            x, u = x + inside * wander, u + (1 - 2 * from_end)[:, None] / (2 * inside) * wander
         log_total = (1 - s) * self.log_totals[0] + s * self.log_totals[1]
         w = self.weight[pair] * point.w * (-log_total).exp()
-        return Batch(self.times[0] + s * self.dt, x, point.u / self.dt, point.g / self.dt, w)
+        noise, h = ((1 - s) * start + s * stop for start, stop in (self.spread.noise, self.spread.score))
+        blurred = x + noise[:, None] * drawn() if any(self.spread.noise) else x
+        return Batch(self.times[0] + s * self.dt, blurred, u / self.dt, point.g / self.dt, w, x, h, drawn())
 
     def point(self, i: Tensor, j: Tensor, s: Tensor) -> PathPoint:
         """The pairs ``(i, j)`` at ``s``, derivatives per unit of s."""
@@ -129,15 +166,20 @@ def match(
 ) -> tuple[Networks, dict[str, np.ndarray]]:
     """Minimise ``E w (|v(t, x) - v|^2 / d + (g(t, x) - g)^2)`` (:cite:p:`Wang25`, eq. 13, each path at its mass).
 
+    And the loss of the score where the networks have one.
+
     Returns
     -------
-    The average of the networks over the last steps, and the two losses of each step.
+    The average of the networks over the last steps, and the losses of each step.
     """
     average = copy.deepcopy(networks)
     optimiser = Optimiser(networks, lr, n_steps)
-    losses = torch.empty(n_steps, 2, device=intervals[0].x0.device)
+    names = ["velocity", "growth"] if networks.density is None else ["velocity", "growth", "score"]
+    losses = torch.empty(n_steps, len(names), device=intervals[0].x0.device)
     for k, batch in enumerate(batches(intervals, size, n_steps, generator)):
         loss = matching_loss(networks, batch)
+        if networks.density is not None:
+            loss = torch.cat([loss, score_loss(networks, batch)[None]])
         loss.sum().backward()
         optimiser.step()
         with torch.no_grad():
@@ -152,7 +194,7 @@ def match(
             "joining, for example method=vgfm_sc.methods.vgfm(smooth=False)."
         )
         raise FloatingPointError(msg)
-    return average, {"velocity": history[:, 0], "growth": history[:, 1]}
+    return average, dict(zip(names, history.T, strict=True))
 
 
 def matching_loss(networks: Networks, batch: Batch) -> Tensor:
@@ -160,3 +202,17 @@ def matching_loss(networks: Networks, batch: Batch) -> Tensor:
     v, g = networks.individual(batch.t, batch.x)
     off = torch.stack([(v - batch.v).square().mean(dim=1), (g - batch.g).square()])
     return (off * batch.w).mean(dim=1)
+
+
+def score_loss(networks: Networks, batch: Batch) -> Tensor:
+    """Denoising score matching (:cite:p:`Vincent11`) of every second sample, up to a constant.
+
+    A sample is asked for at two opposite displacements, and the loss of either, ``|s(x + h z) + z / h|^2 / 2``, is
+    taken without its ``|z / h|^2``: what is left has a gradient that does not blow up as h becomes small.
+    """
+    t, w, x, h, z = (part[::2] for part in (batch.t, batch.w, batch.on_path, batch.h, batch.z))
+    apart = h[:, None] * z
+    s, opposite = networks.score(torch.cat([t, t]), torch.cat([x + apart, x - apart])).tensor_split(2)
+    of_size = (s.square() + opposite.square()).mean(dim=1) / 4
+    of_change = ((s - opposite) * z).mean(dim=1) / (2 * h)
+    return (w * (of_size + of_change)).mean()

@@ -22,6 +22,7 @@ class Settings:
     fit_lr: float
     mass_weight: float
     patience: int | None
+    score: bool
     seed: int
 
     def __post_init__(self) -> None:
@@ -34,6 +35,9 @@ class Settings:
         for name in ("match_lr", "fit_lr"):
             _checks.real(name, getattr(self, name))
         _checks.real("mass_weight", self.mass_weight, zero=True)
+        if not isinstance(self.score, bool):
+            msg = f"score must be True or False, got {self.score!r}."
+            raise TypeError(msg)
         _checks.seed(self.seed)
 
     def stored(self) -> dict[str, Any]:

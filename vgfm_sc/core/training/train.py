@@ -56,7 +56,9 @@ def train(
     generator = torch.Generator().manual_seed(settings.seed)
     cells = [torch.tensor(x, dtype=torch.float32, device=device) for x in course.positions]
     drawn = torch.Generator().manual_seed(settings.seed)
-    networks = Networks(cells[0].shape[1], settings.width, settings.depth, len(cells), drawn).to(device)
+    networks = Networks(
+        cells[0].shape[1], settings.width, settings.depth, len(cells), drawn, with_score=settings.score
+    ).to(device)
     networks.keep_to(torch.cat(cells))
     intervals = _intervals(couplings, cells, course.times, method)
     history = {}
@@ -65,8 +67,8 @@ def train(
         judged = None
         if course.held_out is not None:
             unseen = [torch.as_tensor(x, dtype=torch.float32, device=device) for x in course.held_out]
-            judged = fitting.Sample(unseen, course.times, course.totals, [False] * len(unseen), len(unseen[0]))
-        sample = fitting.Sample(cells, course.times, course.totals, [True] * len(cells), len(cells[0]))
+            judged = fitting.Sample(unseen, course.times, course.totals, len(unseen[0]))
+        sample = fitting.Sample(cells, course.times, course.totals, len(cells[0]))
         with bar("fitting", settings.fit_steps) as progress:
             networks, history["fitting"] = fitting.fit(
                 networks, sample, judged, settings, generator=generator, on_step=progress.update
@@ -126,6 +128,8 @@ def _intervals(
 ) -> list[matching.Interval]:
     """What matching draws from: couplings, and the paths between their cells."""
     gaps = [spacing(x) for x in cells]
+    noise = [method.noise * gap for gap in gaps]
+    blur = [max(matching.SCORE_BLUR * gap, matching.LEAST_BLUR) for gap in gaps]
     slopes = smoothing.node_slopes(couplings, cells, times) if method.smooth else None
     return [
         matching.Interval(
@@ -133,7 +137,7 @@ def _intervals(
             (cells[k], cells[k + 1]),
             (times[k], times[k + 1]),
             method.path,
-            (method.noise * gaps[k], method.noise * gaps[k + 1]),
+            matching.Spread((noise[k], noise[k + 1]), (blur[k], blur[k + 1])),
             None if slopes is None else (slopes[k], slopes[k + 1]),
         )
         for k, coupling in enumerate(couplings)
@@ -153,7 +157,7 @@ def _matched(
     if found is not None:
         networks.load_state_dict({name: torch.as_tensor(found[f"weights.{name}"]) for name in networks.state_dict()})
         generator.set_state(torch.as_tensor(found["generator"]))
-        return networks, {name: found[f"history.{name}"] for name in ("velocity", "growth")}
+        return networks, {name[8:]: values for name, values in found.items() if name.startswith("history.")}
     with bar("matching", settings.match_steps) as progress:
         networks, history = matching.match(
             networks,
