@@ -298,6 +298,11 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "datasets.branching: cells": (on(made), making(datasets.branching, n_cells=0), ValueError, "n_cells must be"),
     "datasets.branching: genes": (on(made), making(datasets.branching, n_genes=1), ValueError, "n_growth_genes=20"),
     "datasets.branching: times": (on(made), making(datasets.branching, times=(0, np.nan)), ValueError, "increasing"),
+    "datasets.bistable: cells": (on(made), making(datasets.bistable, n_cells=1.5), TypeError, "n_cells must be"),
+    "datasets.bistable: dimensions":
+        (on(made), making(datasets.bistable, n_dims=1), ValueError, "n_dims must be at least 2"),
+    "datasets.bistable: noise": (on(made), making(datasets.bistable, noise=0), ValueError, "noise must be positive"),
+    "datasets.bistable: times": (on(made), making(datasets.bistable, times=(0, np.nan)), ValueError, "increasing"),
     "datasets.gaussian_mixture: dimensions":
         (on(made), making(datasets.gaussian_mixture, n_dims=1), ValueError, "n_dims must be at least 2"),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from vgfm_sc import datasets
-from vgfm_sc.datasets import _branching, _mouse_hematopoiesis, _reprogramming
+from vgfm_sc.datasets import _bistable, _branching, _double_well, _mouse_hematopoiesis, _reprogramming
 
 
 def small_ones(seed: int) -> dict:
@@ -21,6 +21,7 @@ def small_ones(seed: int) -> dict:
         "toggle_switch": datasets.toggle_switch(n_per_branch=30, seed=seed),
         "branching": datasets.branching(n_cells=30, n_dims=3, n_genes=25, seed=seed),
         "gaussian_mixture": datasets.gaussian_mixture(n_dims=3, seed=seed),
+        "bistable": datasets.bistable(n_cells=30, n_dims=3, seed=seed),
     }
 
 
@@ -199,6 +200,121 @@ def test_gaussian_mixture_needs_two_dimensions():
     with pytest.raises(ValueError, match="at least 2"):
         datasets.gaussian_mixture(n_dims=1)
     assert datasets.gaussian_mixture(n_dims=2).shape == (1900, 2)
+
+
+# bistable
+
+
+def test_bistable_holds_its_state_and_what_is_true_of_it():
+    adata = datasets.bistable(n_cells=40, n_dims=3, times=(1, 1.125, 1.2), noise=0.7)
+    x, last = adata.obsm["X_state"], (adata.obs["time"] == 1.2).to_numpy()
+    assert adata.X.dtype == np.float32 and adata.uns["noise"] == 0.7
+    assert adata.obs["time"].unique().tolist() == [1, 1.125, 1.2] and (adata.obs["time"] == 1).sum() == 40
+    np.testing.assert_allclose(adata.X, x, rtol=1e-6)
+    np.testing.assert_allclose(adata.obs["true_growth"], 2.5 * (1 + np.tanh(2 * x[:, 0])))
+    np.testing.assert_array_equal(adata.obsm["true_drift"], _double_well.drift(x))
+    right = x[:, 0] + x[:, 1] > 0
+    assert list(adata.obs["well"].cat.categories) == ["left", "right"]
+    assert ((adata.obs["well"] == "right") == right).all()
+    for name in ("true_fate", "true_descendants"):
+        assert adata.obs[name].dtype == np.float64 and adata.obs[name].between(0, 1).all()
+    np.testing.assert_array_equal(adata.obs["true_descendants"][last], right[last])
+    assert 0.1 < adata.obs["true_descendants"][~last].std() < 0.5
+
+
+def test_bistable_drift_is_minus_the_slope_of_the_potential():
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    slope = [(_double_well.potential(x + h) - _double_well.potential(x - h)) / 2e-5 for h in 1e-5 * np.eye(4)]
+    np.testing.assert_allclose(_double_well.drift(x), -np.transpose(slope), atol=1e-6)
+    wells = np.array([[1.0, 1, 0], [-1, -1, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(_double_well.drift(wells), 0)
+    np.testing.assert_allclose(_double_well.potential(wells), [0, 0, 3.6])
+
+
+@pytest.mark.parametrize(("place", "noise"), [((0.0, 0.1), 0.5), ((0.5, -0.6), 0.5), ((0.2, 0.15), 1.0)])
+def test_bistable_fate_is_the_share_of_runs_that_come_to_the_right_well_first(place, noise):
+    rng, h, came = np.random.default_rng(0), 1 / 400, []
+    x = np.tile(place, (4000, 1))
+    while len(x):
+        x = x + h * _double_well.drift(x) + noise * np.sqrt(h) * rng.standard_normal(x.shape)
+        there = (abs(abs(x.sum(axis=1)) - 2) < 0.3) & (abs(x[:, 0] - x[:, 1]) < 0.3)
+        came.append(x[there].sum(axis=1) > 0)
+        x = x[~there]
+    fate, share = _double_well.fate(noise, np.array([place]))[0], np.concatenate(came).mean()
+    assert 0.15 < fate < 0.85
+    assert abs(share - fate) < 3 * np.sqrt(fate * (1 - fate) / 4000)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.5, 2.0])
+def test_bistable_fates_mirror_each_other_and_are_settled_in_the_wells(noise):
+    x = np.random.default_rng(0).normal(size=(500, 2))
+    fate = _double_well.fate(noise, x)
+    np.testing.assert_allclose(fate + _double_well.fate(noise, -x), 1, atol=1e-9)
+    np.testing.assert_allclose(_double_well.fate(noise, x[:, ::-1]), fate, atol=1e-9)
+    np.testing.assert_allclose(_double_well.fate(noise, np.array([[1.0, 1], [-1, -1], [0, 0]])), [1, 0, 0.5])
+    if noise < 1:  # elsewhere the way down decides
+        far = abs(x.sum(axis=1)) > 3 * noise
+        np.testing.assert_allclose(fate[far], x[far].sum(axis=1) > 0, atol=1e-3)
+
+
+def test_bistable_descendants_are_as_many_and_where_the_equation_says():
+    place, rng = np.array([-0.05, 0.1, 0.0]), np.random.default_rng(0)
+    runs = [_bistable._follow(np.tile(place, (100, 1)), 0.35, 0.5, rng) for _ in range(25)]
+    counts = np.array([[(x[:, 0] + x[:, 1] > 0).sum(), len(x)] for x in runs]) / 100
+    (expected,) = _double_well.numbers(0.5, [0.35], [place[None]])
+    assert expected[0, 1] > 2
+    assert (abs(counts.mean(axis=0) - expected[0]) < 3 * counts.std(axis=0, ddof=1) / 5).all()
+
+
+def test_bistable_numbers_follow_the_growth_written():
+    """Change of the number of cells is the integral of their growth over time (Simpson's rule)."""
+    times = np.arange(5) / 8
+    obs = datasets.bistable(n_cells=2000, n_dims=2, times=times).obs.groupby("time")
+    counts, growth = obs.size().to_numpy() / 2000, obs["true_growth"].sum().to_numpy() / 2000
+    integral = (growth[:-2:2] + 4 * growth[1:-1:2] + growth[2::2]) / 24
+    np.testing.assert_allclose(np.diff(counts[::2]), integral, rtol=0.1)
+    assert counts[4] == pytest.approx(4.51, rel=0.08)  # by a solver of the density, forward in time
+
+
+def test_bistable_cells_leave_the_saddle_for_the_wells_and_spread_as_noise_says():
+    adata = datasets.bistable(n_cells=300, n_dims=20)
+    x, fate, time = adata.obsm["X_state"], adata.obs["true_fate"], adata.obs["time"]
+    open_ = fate.between(0.1, 0.9).groupby(time).mean()
+    assert open_[0] > 0.8 and open_[0.125] > 0.25 and 0 < open_[0.5] < 0.05
+    end = x[time == 0.5]
+    assert np.mean(np.minimum(*(np.hypot(*(end[:, :2] - side).T) for side in (1, -1))) < 0.5) > 0.8
+    assert end[:, 2:].var() == pytest.approx(0.5**2 / 40, rel=0.05)
+    assert 3000 < adata.n_obs < 4200
+
+
+def test_bistable_of_one_time_has_starting_cells_alone():
+    adata = datasets.bistable(n_cells=5, times=(3,))
+    assert adata.n_obs == 5 and set(adata.obs["true_descendants"]) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_cells": 0}, "n_cells must be positive"),
+        ({"n_dims": 1}, "n_dims must be at least 2"),
+        ({"times": (0, 2, 1)}, "increasing"),
+        ({"times": (0, 0)}, "increasing"),
+        ({"times": (0, np.inf)}, "increasing"),
+        ({"times": ()}, "increasing"),
+        ({"noise": -1}, "noise must be positive and finite"),
+        ({"noise": np.nan}, "noise must be positive and finite"),
+        ({"noise": 3}, "noise must be at most 2"),
+    ],
+)
+def test_bistable_refuses_what_it_cannot_simulate(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.bistable(**{"n_cells": 10, **arguments})
+
+
+def test_bistable_stops_before_cells_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(_bistable, "MOST_CELLS", 100)
+    with pytest.raises(ValueError, match="More than 100 cells.*lower n_cells"):
+        datasets.bistable(n_cells=50, n_dims=2, times=(0, 2))
 
 
 # downloads
