@@ -57,6 +57,44 @@ def test_energy_distance_does_not_depend_on_its_blocks(monkeypatch):
     assert distances.energy_distance(x, y, mass) == pytest.approx(whole)
 
 
+@pytest.mark.parametrize("m", [4, 7, 30])
+def test_energy_floor_is_the_quantile_of_random_halves_brought_to_the_sizes_compared(m):
+    y, mass = np.random.default_rng(0).standard_normal((m, 3)), np.array([1.0, 1, 1, 3])
+    rng, half = np.random.default_rng(1), m // 2
+    orders = [rng.permutation(m) for _ in range(distances.ENERGY_SPLITS)]
+    energies = [distances.energy_distance(y[order[:half]], y[order[half:]]) for order in orders]
+    wanted = np.quantile(energies, 0.95) * (1 / 3 + 1 / m) / (1 / half + 1 / (m - half))  # 3 is 6**2 / 12
+    assert distances.energy_floor(y, mass, np.random.default_rng(1)) == pytest.approx(wanted)
+
+
+def test_energy_floor_does_not_depend_on_its_blocks(monkeypatch):
+    y, mass = np.random.default_rng(0).standard_normal((30, 3)), np.ones(20)
+    whole = distances.energy_floor(y, mass, np.random.default_rng(1))
+    monkeypatch.setattr(distances, "BLOCK_NUMBERS", 70)
+    assert distances.energy_floor(y, mass, np.random.default_rng(1)) == pytest.approx(whole)
+
+
+def test_one_in_twenty_samples_of_one_population_is_above_the_energy_floor():
+    rng, above = np.random.default_rng(0), 0
+    for _ in range(200):
+        x, y = rng.standard_normal((40, 3)), rng.standard_normal((60, 3))
+        above += distances.energy_distance(x, y) > distances.energy_floor(y, np.ones(40), rng)
+    assert 2 <= above <= 20  # 10 expected, give or take 3
+
+
+def test_energy_floor_of_fewer_than_four_points_is_not_known():
+    assert np.isnan(distances.energy_floor(np.arange(6.0).reshape(3, 2), np.ones(5), np.random.default_rng(0)))
+
+
+def test_spread_is_the_ratio_of_total_variances():
+    rng = np.random.default_rng(0)
+    x, mass = rng.standard_normal((40, 3)), rng.random(40)
+    assert distances.spread(2 * x + 5, x) == pytest.approx(4)
+    wanted = distances.total_variance(x, mass) / distances.total_variance(x)
+    assert distances.spread(x, x, mass) == pytest.approx(wanted)
+    assert np.isnan(distances.spread(x, np.ones((5, 3))))
+
+
 def test_total_variance_is_numpys_and_takes_masses():
     x = np.random.default_rng(0).standard_normal((40, 3))
     assert distances.total_variance(x) == pytest.approx(x.var(axis=0, ddof=1).sum())
