@@ -54,7 +54,8 @@ def made() -> ad.AnnData:
         },
         "values": {"names": np.array(["g0", "g1"]), "values": rng.gamma(2.0, size=(5, 7, 2)).astype(np.float32)},
     }
-    scores = {"time": points[1:], "w1": [0.5, 0.123456], "rme": [0.0, 0.0], "w1_floor": [0.2, 0.2]}
+    scores = {"time": points[1:], "energy": [-0.0123, 0.123456], "energy_floor": [0.05, 0.0567], "spread": [0.9, 1.015]}
+    scores |= {"w1": [0.5, 0.123456], "w1_floor": [0.2, 0.2], "rme": [0.0, 0.0]}
     adata.uns["vgfm"] = {
         "package": _anndata.MARK,
         "params": {"time_key": "day", "use_rep": "X_r", "n_models": 2},

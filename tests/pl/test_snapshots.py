@@ -10,6 +10,9 @@ from matplotlib.colors import to_hex
 from vgfm_sc import pl
 
 COLORS = {"a": "#ff0000", "b": "#008000", "c": "#0000ff"}
+TITLES = ["energy -0.012 (floor 0.05)\nspread 0.90", "energy 0.12 (floor 0.057)\nspread 1.01"]
+"""Of simulated cells at days 1 and 3."""
+
 STEPS = [0, 2, 4]
 """Of the trajectories at days 0, 1 and 3."""
 
@@ -51,16 +54,30 @@ def test_observed_cells_take_a_size(made):
         assert {float(area) for cloud in clouds(ax) for area in cloud.get_sizes()} == {7.0}
 
 
-def test_titles_give_w1_once_it_has_been_measured(made):
-    assert [ax.get_title() for ax in pl.snapshots(made, show=False)[3:]] == ["", "W1 = 0.500", "W1 = 0.123"]
+def test_titles_give_energy_and_spread_once_they_have_been_measured(made):
+    assert [ax.get_title() for ax in pl.snapshots(made, show=False)[3:]] == ["", *TITLES]
     del made.uns["vgfm"]["evaluation"]
     assert [ax.get_title() for ax in pl.snapshots(made, show=False)[3:]] == ["", "", ""]
 
 
-def test_w1_is_that_of_evaluate(written):
+def test_titles_give_w1_where_scores_of_an_earlier_version_have_no_other(made):
+    table = made.uns["vgfm"]["evaluation"]
+    made.uns["vgfm"]["evaluation"] = table.drop(columns=["energy", "energy_floor", "spread"])
+    assert [ax.get_title() for ax in pl.snapshots(made, show=False)[3:]] == ["", "W1 = 0.500", "W1 = 0.123"]
+
+
+def test_titles_of_neighbours_do_not_meet(made):
+    fig = pl.snapshots(made, "umap", return_fig=True)
+    fig.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in fig.axes[4:]]
+    assert len(boxes) == 2 and boxes[0].x1 < boxes[1].x0
+
+
+def test_scores_are_those_of_evaluate(written):
     table = written.uns["vgfm"]["evaluation"]
     titles = [ax.get_title() for ax in pl.snapshots(written, show=False)[5:]]
-    assert titles == ["", *(f"W1 = {w1:#.3g}" for w1 in table["w1"])]
+    wanted = [f"energy {e:.2g} (floor {f:.2g})\nspread {s:.2f}" for e, f, s in table.to_numpy()[:, 1:4]]
+    assert titles == ["", *wanted]
 
 
 def test_labels_colour_both(made):
@@ -79,13 +96,13 @@ def test_labels_colour_both(made):
 def test_time_points_that_trajectories_do_not_reach_have_no_panels(made):
     stored(made)["times"] = np.array([1.0, 1.5, 2.0, 2.5, 3.0])
     axes = pl.snapshots(made, show=False)
-    assert [ax.get_title() for ax in axes] == ["day = 1", "day = 3", "W1 = 0.500", "W1 = 0.123"]
+    assert [ax.get_title() for ax in axes] == ["day = 1", "day = 3", *TITLES]
     np.testing.assert_allclose(clouds(axes[2])[1].get_offsets(), stored(made)["positions"][0])
 
 
 def test_time_points_that_were_dropped_have_no_panels(made):
     axes = pl.snapshots(made[made.obs["day"] != 1].copy(), show=False)
-    assert [ax.get_title() for ax in axes] == ["day = 0", "day = 3", "", "W1 = 0.123"]
+    assert [ax.get_title() for ax in axes] == ["day = 0", "day = 3", "", TITLES[1]]
 
 
 def test_times_need_to_be_met_only_up_to_single_precision(made):
@@ -120,8 +137,6 @@ def test_dead_cells_have_no_area(made):
     assert clouds(pl.snapshots(made, show=False)[5])[1].get_sizes()[0] == 0
 
 
-def test_w1_on_an_embedding_names_the_space_it_is_measured_in(made):
-    assert [ax.get_title() for ax in pl.snapshots(made, "umap", show=False)][-2:] == [
-        "W1 (r) = 0.500",
-        "W1 (r) = 0.123",
-    ]
+def test_scores_on_an_embedding_name_the_space_they_are_measured_in(made):
+    titles = [ax.get_title() for ax in pl.snapshots(made, "umap", show=False)]
+    assert titles[-2:] == [f"{title} (in r)" for title in TITLES]

@@ -5,8 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vgfm_sc import tl
-from vgfm_sc.core.reading.distances import sampling_floor, wasserstein1
+from vgfm_sc import get, tl
+from vgfm_sc.core.reading import distances
+from vgfm_sc.core.reading.distances import energy_distance, sampling_floor, total_variance, wasserstein1
+
+COLUMNS = ["time", "energy", "energy_floor", "spread", "w1", "w1_floor", "rme", "mass_predicted", "mass_observed"]
 
 
 @pytest.fixture
@@ -17,9 +20,37 @@ def fitted(fitted) -> ad.AnnData:
 
 def test_columns_and_one_row_for_each_time_after_the_first(fitted):
     table = tl.evaluate(fitted)
-    assert list(table) == ["time", "w1", "rme", "w1_floor", "mass_predicted", "mass_observed"]
+    assert list(table) == COLUMNS
     assert table["time"].tolist() == [1, 2, 3, 4]
-    assert np.isfinite(table).all(axis=None) and (table[["w1", "w1_floor"]] > 0).all(axis=None)
+    assert np.isfinite(table).all(axis=None)
+    assert (table[["energy_floor", "spread", "w1", "w1_floor"]] > 0).all(axis=None)
+
+
+def test_energy_and_spread_are_of_all_cells_weighted_by_mass(fitted):
+    table = tl.evaluate(fitted).set_index("time")
+    x, time = fitted.obsm["X_genes"], fitted.obs["time"]
+    positions, mass = get.model(fitted).simulate(x[time == 0], [0.0, 2.0], tol=1e-4)
+    seen = x[time == 2]
+    assert table.loc[2.0, "energy"] == pytest.approx(energy_distance(positions[1], seen, mass[1]), abs=1e-4)
+    wanted = total_variance(positions[1], mass[1]) / total_variance(seen)
+    assert table.loc[2.0, "spread"] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_simulated_cells_that_lie_closer_than_the_observed_ones_have_a_small_spread(fitted):
+    wider = fitted.copy()
+    del wider.obsm["vgfm_velocity_genes"]  # as of cells that the fit has not seen
+    x, later = wider.obsm["X_genes"], wider.obs["time"] == 4
+    x[later] = x[later].mean(axis=0) + 2 * (x[later] - x[later].mean(axis=0))
+    found, wanted = (tl.evaluate(adata)["spread"].to_numpy() for adata in (wider, fitted))
+    np.testing.assert_allclose(found, wanted * [1, 1, 1, 1 / 4], rtol=1e-6)
+
+
+def test_the_floor_of_too_few_observed_cells_is_not_known(fitted, monkeypatch):
+    monkeypatch.setattr(distances, "FLOOR_POINTS", 10)  # of halves of one cell there would be thousands
+    few = fitted[(fitted.obs["time"] != 4) | (fitted.obs["time"] == 4).cumsum().le(3)].copy()
+    table = tl.evaluate(few)
+    assert table["energy_floor"].isna().tolist() == [False, False, False, True]
+    assert table.drop(columns="energy_floor").notna().all(axis=None)
 
 
 def test_masses_are_cells_observed_and_cells_predicted(fitted):
@@ -91,21 +122,25 @@ def test_the_table_can_be_stored(fitted, tmp_path, suffix):
 
 def test_same_seed_gives_the_same_table_on_drawn_cells(fitted):
     first, again, other = (tl.evaluate(fitted, max_cells=50, seed=seed) for seed in (0, 0, 1))
-    assert first.equals(again) and not first["w1"].equals(other["w1"])
+    assert first.equals(again)
+    assert not any(first[name].equals(other[name]) for name in ("energy", "energy_floor", "w1", "w1_floor"))
     np.testing.assert_array_equal(first["mass_predicted"], other["mass_predicted"])  # masses are of all cells
 
 
 def test_order_of_the_cells_does_not_matter(fitted):
     shuffled = fitted[np.random.default_rng(0).permutation(fitted.n_obs)].copy()
-    columns = ["w1", "rme", "mass_predicted", "mass_observed"]
-    np.testing.assert_allclose(tl.evaluate(shuffled)[columns], tl.evaluate(fitted)[columns], rtol=1e-3, atol=1e-5)
+    columns = ["energy", "spread", "w1", "rme", "mass_predicted", "mass_observed"]
+    found, wanted = (tl.evaluate(adata)[columns] for adata in (shuffled, fitted))
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
 
 
 def test_worse_positions_score_worse(fitted):
     moved = fitted.copy()
     del moved.obsm["vgfm_velocity_genes"]  # as of cells that the fit has not seen
     moved.obsm["X_genes"] = moved.obsm["X_genes"] + np.where(moved.obs["time"] > 0, 5, 0)[:, None]
-    assert (tl.evaluate(moved)["w1"] > tl.evaluate(fitted)["w1"] + 4).all()
+    found, before = tl.evaluate(moved), tl.evaluate(fitted)
+    assert (found["w1"] > before["w1"] + 4).all() and (found["energy"] > before["energy"] + 4).all()
+    assert (found["energy"] > found["energy_floor"]).all() and (before["energy"] < before["energy_floor"]).all()
 
 
 def test_a_missing_time_point_is_named(fitted):

@@ -37,8 +37,9 @@ def snapshots(
 ) -> Axes | list[Axes] | Figure | None:
     """Observed cells above, simulated below, at each time point; the area of a simulated cell is its mass.
 
-    Titles give the Wasserstein distance W1 between the two once `vgfm_sc.tl.evaluate` has measured it, on all cells of
-    the first time point and in all dimensions of the fit.
+    Titles give the energy distance between the two, its floor and the ratio of spread, once `vgfm_sc.tl.evaluate` has
+    measured them on all cells of the first time point and in all dimensions of the fit. Scores of an earlier version
+    have none of these, and titles then give W1.
 
     Parameters
     ----------
@@ -98,8 +99,7 @@ def snapshots(
             f"`vgfm_sc.tl.simulate(adata{_anndata.named(key)})` without times."
         )
         raise ValueError(msg)
-    table = _anndata.read_evaluation(adata, key)
-    w1 = {} if table is None else dict(zip(table["time"], table["w1"], strict=True))
+    scores = titles(_anndata.read_evaluation(adata, key))
     seen_color, made_color = np.full(adata.n_obs, _colors.ink(), dtype=object), None
     if color is not None:
         codes, names = _anndata.read_labels(adata, key, color)
@@ -111,7 +111,7 @@ def snapshots(
     given = ax
     fig, axes = _axes.panels(ax, 2, len(shown), size=PANEL, sharex=True, sharey=True)
     unit, fitted = _axes.time_name(adata, key), _anndata.fitted_basis(adata, key)
-    space = "" if basis == fitted else f" ({fitted})"  # it is no distance on an embedding
+    space = "" if basis == fitted else f" (in {fitted})"  # they are not those on an embedding
     options: dict[str, Any] = {"linewidths": 0, "rasterized": len(x) > _axes.RASTER_CELLS}
     area = _axes.point_size(4 * len(x)) if size is None else size
     for column, k in enumerate(shown):
@@ -126,7 +126,8 @@ def snapshots(
         )
         time = cells.time_points[k]
         _axes.label(above, basis, f"{unit} = {time:g}", frameon)
-        _axes.label(below, basis, f"W1{space} = {w1[time]:#.3g}" if time in w1 else None, frameon)
+        _axes.label(below, basis, scores[time] + space if time in scores else None, frameon)
+        below.title.set_fontsize("small")  # energies beside each other
     for panel in axes.ravel():
         panel.label_outer()
     for panel, name in zip(axes[:, 0], ("observed", "simulated"), strict=True):
@@ -140,3 +141,15 @@ def snapshots(
         _colors.legend(axes[0, -1], colors, "right margin")
     _axes.head(fig, given, title)
     return _axes.finish(fig, list(axes.ravel()), given, show, return_fig)
+
+
+def titles(table: pd.DataFrame | None) -> dict[float, str]:
+    """What titles say of each time point that has been evaluated."""
+    if table is None:
+        return {}
+    if "energy" not in table:  # of an earlier version
+        return {row.time: f"W1 = {row.w1:#.3g}" for row in table.itertuples()}
+    return {
+        row.time: f"energy {row.energy:.2g} (floor {row.energy_floor:.2g})\nspread {row.spread:.2f}"
+        for row in table.itertuples()
+    }

@@ -5,7 +5,14 @@ import pandas as pd
 from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks
-from vgfm_sc.core.reading.distances import relative_mass_error, sampling_floor, wasserstein1
+from vgfm_sc.core.reading.distances import (
+    energy_distance,
+    energy_floor,
+    relative_mass_error,
+    sampling_floor,
+    spread,
+    wasserstein1,
+)
 from vgfm_sc.tl._model import model_and_cells
 
 
@@ -14,9 +21,14 @@ def evaluate(
 ) -> pd.DataFrame:
     """Compare simulated with observed cells at every time point.
 
+    Look first at cells that the fit has not seen: copy ``uns`` of the fit to an object that holds them, and pass that.
+    There ``energy`` should be near or below ``energy_floor``, and ``spread`` near 1.
+
+    On the cells of the fit the scores say less. These are what it was trained to reach, so ``w1`` is small there by
+    construction, and it is small also where simulated populations have shrunk. ``spread`` shows that they have.
+
     All cells of the first time point, of equal mass, are simulated once through all times; no time point restarts
-    from data. The cells are those of ``adata``: pass an object with cells that the fit has not seen (``uns`` copied
-    over) to measure generalisation.
+    from data.
 
     Parameters
     ----------
@@ -25,9 +37,9 @@ def evaluate(
     key
         The fit's ``key_added``.
     max_cells
-        The exact transport problem is solved on at most this many simulated and observed cells, drawn at random.
+        Distances and floors take at most this many simulated and observed cells, drawn at random.
     seed
-        Of these draws and of the splits behind ``w1_floor``.
+        Of these draws and of the splits behind the floors.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
     device
@@ -40,17 +52,30 @@ def evaluate(
 
     ``time``
         The time point.
+    ``energy``
+        Energy distance :cite:p:`Szekely13` in units of the representation, ``2 E|X - Y| - E|X - X'| - E|Y - Y'|``,
+        between the simulated cells ``X`` weighted by mass and the observed ones ``Y``. The estimate is unbiased: for
+        two samples of one population it is 0 on average, so it may be below 0. On the cells of the fit it mostly is.
+    ``energy_floor``
+        What chance alone makes of ``energy``: of samples of one population, as large as those compared, 95% have a
+        smaller one. So an energy below the floor is no more than chance, and one above is a difference. It is the 95%
+        quantile of the energy distance between random halves of the observed cells, times
+        ``(1/n + 1/m) / (1/h + 1/h')``, with ``m`` observed cells, halves of ``h`` and ``h'`` and the effective number
+        ``n = sum(mass)**2 / sum(mass**2)`` of simulated cells. NaN where fewer than 4 cells are observed.
+    ``spread``
+        Total variance of all simulated cells, weighted by mass, over that of the observed ones. Below 1 the simulated
+        population has shrunk.
     ``w1``
         Exact Wasserstein-1 distance, in units of the representation, between the simulated cells weighted by mass
         and the observed ones.
-    ``rme``
-        Relative mass error ``|predicted - observed| / observed``: 0, up to the integrator, on the cells of the fit,
-        whose totals are met by construction.
     ``w1_floor``
         W1 between random halves of the observed cells, a mean over splits where cells are few: what sampling alone
         makes of samples of half the size. On the cells of the fit ``w1`` is mostly below, the more so the fewer they
         are and the more dimensions: the model has met these very cells. On cells that it has not, about the floor is
         as near as real cells come.
+    ``rme``
+        Relative mass error ``|predicted - observed| / observed``: 0, up to the integrator, on the cells of the fit,
+        whose totals are met by construction.
     ``mass_predicted``, ``mass_observed``
         Total mass: that of the first time point carried on by growth, and the one observed. In cells; where the fit was
         given totals with ``mass``, these are observed, whatever the number of cells.
@@ -79,13 +104,17 @@ def evaluate(
         observed = snapshots.x[snapshots.rows[k]]
         simulated = rng.permutation(len(first))[:max_cells]
         seen = observed[np.sort(rng.permutation(len(observed))[:max_cells])]
+        x, weight = positions[k][simulated], mass[k][simulated]
         predicted = mass[k].sum() * (totals[0] / len(first))
         table.append(
             {
                 "time": points[k],
-                "w1": wasserstein1(positions[k][simulated], seen, mass[k][simulated]),
-                "rme": relative_mass_error(predicted, totals[k]),
+                "energy": energy_distance(x, seen, weight),
+                "energy_floor": energy_floor(seen, weight, np.random.default_rng([seed, k])),
+                "spread": spread(positions[k], observed, mass[k]),
+                "w1": wasserstein1(x, seen, weight),
                 "w1_floor": sampling_floor(observed, max_cells, rng),
+                "rme": relative_mass_error(predicted, totals[k]),
                 "mass_predicted": predicted,
                 "mass_observed": float(totals[k]),
             }
