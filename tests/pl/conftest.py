@@ -76,6 +76,8 @@ def made() -> ad.AnnData:
         {
             "time": np.repeat([1.0, 2.0], 3),
             "prediction": ["vgfm", "otcfm", "linear"] * 2,
+            "energy": [-0.5, 1.0, 2.0, 0.5, 1.5, 2.5],
+            "spread": [1.1, 0.9, 0.8, 1.0, 0.7, 0.6],
             "w1": [1.0, 2.0, 3.0, 1.5, 2.5, 3.5],
             "mass_predicted": 20.0,
             "mass_observed": 20.0,

@@ -15,14 +15,42 @@ def heights(ax) -> np.ndarray:
     return np.array([[bar.get_height() for bar in container] for container in ax.containers])
 
 
-def test_bars_are_the_w1_of_each_prediction_at_each_time(made):
+def test_bars_are_the_energy_distance_of_each_prediction_at_each_time(made):
     palette = {"vgfm": "red", "otcfm": "green", "linear": "blue"}
     ax = pl.holdout(made, palette=palette, show=False)
-    np.testing.assert_array_equal(heights(ax), [[1, 1.5], [2, 2.5], [3, 3.5]])
+    np.testing.assert_array_equal(heights(ax), [[-0.5, 0.5], [1, 1.5], [2, 2.5]])
     assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "2"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == list(palette)
     assert [to_hex(container[0].get_facecolor()) for container in ax.containers] == [*map(to_hex, palette.values())]
-    assert ax.get_xlabel() == "time left out" and "W1" in ax.get_ylabel()
+    assert ax.get_xlabel() == "time left out" and ax.get_ylabel().startswith("energy distance")
+    (zero,) = ax.lines  # some bars hang from it
+    assert set(zero.get_ydata()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("score", "label", "line"), [("energy", "energy", [0]), ("spread", "spread", [1]), ("w1", "W1", [])]
+)
+def test_the_score_that_is_named_is_drawn(made, score, label, line):
+    ax = pl.holdout(made, score=score, show=False)
+    table = made.uns["vgfm_holdout"]["scores"]
+    np.testing.assert_array_equal(heights(ax).T.ravel(), table[score])
+    assert ax.get_ylabel().startswith(label)
+    assert [y for drawn in ax.lines for y in set(drawn.get_ydata())] == line
+
+
+def test_an_unknown_score_is_refused(made):
+    with pytest.raises(ValueError, match=r"score must be one of \['energy', 'spread', 'w1'\], got 'rme'"):
+        pl.holdout(made, score="rme")
+
+
+def test_scores_of_an_earlier_version_are_drawn_by_w1_and_have_no_other(made):
+    scores = made.uns["vgfm_holdout"]["scores"].drop(columns=["energy", "spread"])
+    made.uns["vgfm_holdout"]["scores"] = scores
+    ax = pl.holdout(made, show=False)
+    np.testing.assert_array_equal(heights(ax).T.ravel(), scores["w1"])
+    assert ax.get_ylabel().startswith("W1")
+    with pytest.raises(KeyError, match=r"lack 'energy'.*they have \['w1'\].*score=.*vgfm_sc\.tl\.holdout\("):
+        pl.holdout(made, score="energy")
 
 
 def test_bars_of_a_time_stand_side_by_side_around_its_tick(made):
@@ -39,8 +67,8 @@ def test_rows_in_any_order_and_predictions_of_some_times_are_drawn(made):
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     found = dict(zip(names, heights(ax), strict=True))
     assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "1"]
-    np.testing.assert_array_equal(found["vgfm"], [1.5, 1])
-    np.testing.assert_array_equal(found["linear"], [np.nan, 3])
+    np.testing.assert_array_equal(found["vgfm"], [0.5, -0.5])
+    np.testing.assert_array_equal(found["linear"], [np.nan, 2])
 
 
 def test_an_entry_that_is_not_ours_is_not_drawn(made):

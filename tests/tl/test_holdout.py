@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from vgfm_sc import get, tl
-from vgfm_sc.core.reading.distances import wasserstein1
+from vgfm_sc.core.reading.distances import displacement_interpolation, energy_distance, spread, wasserstein1
 from vgfm_sc.methods import Method, vgfm
 
 TINY = {"use_rep": "X_r", "width": 16, "depth": 2, "match_steps": 30, "fit_steps": 0, "progress": False}
-COLUMNS = ["time", "prediction", "w1", "mass_predicted", "mass_observed"]
+COLUMNS = ["time", "prediction", "energy", "spread", "w1", "mass_predicted", "mass_observed"]
 
 
 def course(times=(0.0, 1.0, 4.0, 5.0), sizes=(30, 40, 50, 60), offset=7.0, seed=0):
@@ -43,8 +43,9 @@ def test_nearest_are_the_cells_of_the_nearer_time_point_as_they_are(table):
     x, time = adata.obsm["X_r"], adata.obs["time"]
     rows = table[table["prediction"] == "nearest"].set_index("time")
     for left_out, nearer in ((1.0, 0.0), (4.0, 5.0)):
-        wanted = wasserstein1(x[time == nearer], x[time == left_out])
-        assert rows.loc[left_out, "w1"] == pytest.approx(wanted)
+        predicted, seen = x[time == nearer], x[time == left_out]
+        for name, score in (("energy", energy_distance), ("spread", spread), ("w1", wasserstein1)):
+            assert rows.loc[left_out, name] == pytest.approx(score(predicted, seen))
         assert rows.loc[left_out, "mass_predicted"] == (time == nearer).sum()
 
 
@@ -66,8 +67,13 @@ def test_linear_is_exact_on_a_translation_and_its_mass_geometric():
     assert rows.loc["linear", "mass_predicted"] == pytest.approx(40)
 
     uneven = course()
+    x, time = uneven.obsm["X_r"], uneven.obs["time"]
     rows = tl.holdout(uneven, "time", times=1.0, **TINY).set_index("prediction")
     assert rows.loc["linear", "mass_predicted"] == pytest.approx(30**0.75 * 50**0.25)
+    between, weight = displacement_interpolation(x[time == 0], x[time == 4], 0.25)
+    for name, score in (("energy", energy_distance), ("spread", spread), ("w1", wasserstein1)):
+        wanted = score(between, x[time == 1], weight)  # weights count: there are more points than cells
+        assert rows.loc["linear", name] == pytest.approx(wanted) != score(between, x[time == 1])
 
 
 def test_predictions_are_those_of_a_fit_that_never_saw_the_time_point(table):
@@ -78,7 +84,9 @@ def test_predictions_are_those_of_a_fit_that_never_saw_the_time_point(table):
         tl.fit(rest, "time", method=method, **TINY)
         positions, mass = get.model(rest).simulate(x[time == 1.0], [1.0, 4.0], tol=1e-4)
         row = table[(table["time"] == 4.0) & (table["prediction"] == method)].iloc[0]
-        assert row["w1"] == pytest.approx(wasserstein1(positions[-1], x[time == 4.0], mass[-1]), rel=1e-4)
+        for name, score in (("energy", energy_distance), ("spread", spread), ("w1", wasserstein1)):
+            wanted = score(positions[-1], x[time == 4.0], mass[-1])
+            assert row[name] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
         assert row["mass_predicted"] == pytest.approx(mass[-1].sum(), rel=1e-4)
 
 
@@ -161,7 +169,8 @@ def test_large_snapshots_are_thinned(table):
     assert found["mass_observed"].tolist() == table["mass_observed"].tolist()
     plain = found["prediction"] != "linear"
     np.testing.assert_allclose(found["mass_predicted"][plain], table["mass_predicted"][plain], rtol=1e-6)
-    assert not np.allclose(found["w1"], table["w1"])
+    assert not any(np.allclose(found[name], table[name]) for name in ("energy", "w1"))
+    np.testing.assert_allclose(found["spread"][plain], table["spread"][plain], rtol=1e-6)  # of all cells
 
 
 def test_a_representation_centred_on_all_cells_warns_at_the_callers_line():

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgfm_sc import _anndata
 from vgfm_sc.pl import _axes, _colors
+
+Score = Literal["energy", "spread", "w1"]
+
+LABELS = {
+    "energy": "energy distance to the cells left out",
+    "spread": "spread: total variance over observed",
+    "w1": "W1 to the cells left out",
+}
 
 SIZE = (5.0, 3.6)
 """Inches of the figure."""
@@ -16,6 +27,7 @@ SIZE = (5.0, 3.6)
 def holdout(
     adata: AnnData,
     *,
+    score: Score | None = None,
     palette: _colors.Palette = None,
     legend_loc: str | None = "right margin",
     title: str | None = None,
@@ -25,12 +37,17 @@ def holdout(
     show: bool | None = None,
     return_fig: bool | None = None,
 ) -> Axes | list[Axes] | Figure | None:
-    """Distance of each prediction to the cells of the time points left out; lower is better.
+    """How near each prediction comes to the cells of the time points left out.
+
+    The lower the energy distance, the better; it may be below 0. A spread of 1, where the dotted line is, is best.
 
     Parameters
     ----------
     adata
         Annotated data after `vgfm_sc.tl.holdout`.
+    score
+        The column to draw: ``"energy"``, ``"spread"`` or ``"w1"``. `None` draws the energy distance, and W1 for scores
+        of an earlier version, which have no energy distance.
     palette
         Colours of the predictions: a colour map, a list or a mapping.
     legend_loc
@@ -61,18 +78,40 @@ def holdout(
     >>> vgfm_sc.pl.holdout(adata)
     """
     table = _anndata.read_holdout(adata, key)
+    score = chosen(table, score, key)
     times, names = list(dict.fromkeys(table["time"])), list(dict.fromkeys(table["prediction"]))
     colors = _colors.of_categories(adata, "prediction", names, palette)
 
     fig, ax = _axes.start(given := ax, SIZE)
     width = 0.8 / len(names)
     for k, name in enumerate(names):
-        scores = table[table["prediction"] == name].set_index("time")["w1"].reindex(times)
+        values = table[table["prediction"] == name].set_index("time")[score].reindex(times)
         where = np.arange(len(times)) + (k - (len(names) - 1) / 2) * width
-        ax.bar(where, scores, 0.9 * width, color=colors[name])
+        ax.bar(where, values, 0.9 * width, color=colors[name])
+    if score == "spread":
+        ax.axhline(1, color=_colors.ink(), linewidth=0.8, linestyle=":")
+    elif (table[score] < 0).any():
+        ax.axhline(0, color=_colors.ink(), linewidth=0.8)
     ax.set_xticks(np.arange(len(times)), [f"{time:g}" for time in times])
-    ax.set(xlabel="time left out", ylabel="W1 to the cells left out", title=title or "")
+    ax.set(xlabel="time left out", ylabel=LABELS[score], title=title or "")
     if not frameon:
         ax.spines[["top", "right"]].set_visible(False)
     _colors.legend(ax, colors, legend_loc if legend_loc != "on data" else "right margin")
     return _axes.finish(fig, ax, given, show, return_fig)
+
+
+def chosen(table: pd.DataFrame, score: Score | None, key: str) -> Score:
+    """The column to draw."""
+    if score is None:
+        return "energy" if "energy" in table else "w1"
+    if score not in LABELS:
+        msg = f"score must be one of {list(get_args(Score))}, got {score!r}."
+        raise ValueError(msg)
+    if score not in table:
+        known = [name for name in LABELS if name in table]
+        msg = (
+            f"The scores in adata.uns['{key}_holdout'] lack {score!r}, as those of an earlier version do; they have "
+            f"{known}. Draw one of these with score=..., or run `vgfm_sc.tl.holdout(adata, time_key=...)` again."
+        )
+        raise KeyError(msg)
+    return score

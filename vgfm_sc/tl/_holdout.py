@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 from vgfm_sc import _anndata, _checks, get, methods
 from vgfm_sc.core import device as devices
 from vgfm_sc.core import jobs
-from vgfm_sc.core.reading.distances import displacement_interpolation, wasserstein1
+from vgfm_sc.core.reading.distances import energy_distance, spread, wasserstein1
 from vgfm_sc.tl import _arguments, _cells, _entries
+from vgfm_sc.tl._baselines import baselines
 from vgfm_sc.tl._fit import fit
 
 CENTRED = 1e-3
@@ -44,8 +45,9 @@ def holdout(
     """Leave out time points one by one, predict them, and compare with simpler predictions.
 
     For each time point left out, models are fitted on all others, and the cells of the time point before it are
-    simulated up to it. A ``joblib.parallel_config`` around the call spreads the fits over
-    processes or machines, which does not change them.
+    simulated up to it. No model has seen the cells that it is compared with, so the scores count: ``energy`` should be
+    low and ``spread`` near 1. A ``joblib.parallel_config`` around the call spreads the fits over processes or machines,
+    which does not change them.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def holdout(
     key_added
         The scores are kept in ``uns["<key_added>_holdout"]``.
     max_cells
-        Exact transport problems are solved on at most this many cells a side, drawn at random.
+        Distances, and the plan of ``"linear"``, take at most this many cells a side, drawn at random.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
     **fit_arguments
@@ -77,6 +79,10 @@ def holdout(
         :cite:p:`Tong24`), ``"linear"`` (cells on the straight lines of the exact optimal-transport plan between the
         time points around) and ``"nearest"`` (the cells of the nearer of these time points as they are, the earlier
         if both are as near).
+    ``energy``
+        Unbiased energy distance to the cells left out, as in `vgfm_sc.tl.evaluate`.
+    ``spread``
+        Total variance of the predicted cells, weighted by mass, over that of the cells left out.
     ``w1``
         Exact Wasserstein-1 distance to the cells left out, in units of the representation.
     ``mass_predicted``, ``mass_observed``
@@ -101,7 +107,7 @@ def holdout(
     >>> import vgfm_sc
     >>> adata = vgfm_sc.datasets.toggle_switch()
     >>> scores = vgfm_sc.tl.holdout(adata, "time", use_rep="X_genes", times=[1, 2])
-    >>> scores.pivot(index="time", columns="prediction", values="w1")
+    >>> scores.pivot(index="time", columns="prediction", values="energy")
     """
     _anndata.check_key(key_added)
     slot = ("uns", f"{key_added}_holdout")
@@ -146,15 +152,18 @@ def holdout(
         time = float(snapshots.time_points[k])
         observed = snapshots.x[snapshots.rows[k]]
         predictions = {name: simulated[k, name] for name in models}
-        predictions |= _baselines(snapshots, k, max_cells, rng)
+        predictions |= baselines(snapshots, k, max_cells, rng)
         seen = observed[rng.permutation(len(observed))[:max_cells]]
         for name, (x, weight) in predictions.items():
             some = rng.permutation(len(x))[:max_cells]
+            drawn, its = x[some], weight[some]
             table.append(
                 {
                     "time": time,
                     "prediction": name,
-                    "w1": wasserstein1(x[some], seen, weight[some]),
+                    "energy": energy_distance(drawn, seen, its),
+                    "spread": spread(x, observed, weight),
+                    "w1": wasserstein1(drawn, seen, its),
                     "mass_predicted": weight.sum(),
                     "mass_observed": float(totals[k]),
                 }
@@ -237,17 +246,3 @@ def _simulated(
     positions, mass = model.simulate(before, points[k - 1 : k + 1], tol=tol)
     stored = {name: rest.uns["vgfm"][name] for name in ("couplings", "history", "time_points")}
     return Prediction(positions[-1], mass[-1] * (totals[k - 1] / len(before)), stored, os.getpid())
-
-
-def _baselines(
-    snapshots: _anndata.Snapshots, k: int, max_cells: int, rng: np.random.Generator
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Predictions without a model: positions and masses."""
-    points, totals = snapshots.time_points, snapshots.totals
-    before, after = (snapshots.x[snapshots.rows[j]] for j in (k - 1, k + 1))
-    share = (points[k] - points[k - 1]) / (points[k + 1] - points[k - 1])
-    source, target = (x[rng.permutation(len(x))[:max_cells]] for x in (before, after))
-    x, weight = displacement_interpolation(source, target, share)
-    total = totals[k - 1] ** (1 - share) * totals[k + 1] ** share
-    nearest, its = (before, totals[k - 1]) if share <= 0.5 else (after, totals[k + 1])
-    return {"linear": (x, total * weight), "nearest": (nearest, np.full(len(nearest), its / len(nearest)))}
