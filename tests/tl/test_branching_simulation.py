@@ -126,6 +126,24 @@ def test_bad_input_is_refused_and_changes_nothing(fitted, unchanged, arguments, 
         tl.simulate(adata, **arguments)
 
 
+def test_a_fit_without_score_refuses_noise_and_does_all_else(unfitted, small, unchanged):
+    adata = tl.fit(unfitted, "time", copy=True, score=False, **{**small, "match_steps": 2, "fit_steps": 0})
+    assert not any(name.startswith("density") for name in adata.uns["vgfm"]["weights"])
+    assert not adata.uns["vgfm"]["params"]["score"]
+    with unchanged(adata), pytest.raises(ValueError, match="score=True"):
+        tl.simulate(adata, noise=0.1)
+    with unchanged(adata), pytest.raises(ValueError, match="score=True"):
+        tl.fate(adata, "branch", noise=0.1)
+    tl.simulate(adata, n_cells=5, branching=True)
+
+
+def test_noise_goes_backward_too(fitted):
+    stored = run(fitted, start=4.0, n_cells=40, times=[3.0, 0.0], noise=0.05)[0]
+    calm = run(fitted, start=4.0, n_cells=40, times=[3.0, 0.0])[0]
+    assert 0.01 < (stored["positions"][1] - calm["positions"][1]).std() < 0.3
+    assert np.isfinite(stored["positions"]).all() and (stored["mass"][0] == 1).all()
+
+
 def test_too_many_cells_change_nothing(fitted, unchanged, monkeypatch):
     monkeypatch.setattr("vgfm_sc.core.dynamics.chance.MOST_NUMBERS", 100)
     adata = fitted.copy()

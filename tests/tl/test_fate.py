@@ -153,6 +153,33 @@ def test_names_that_are_not_unique(fitted, tmp_path):
     np.testing.assert_array_equal(again.obsm["vgfm_fate"], usual.obsm["vgfm_fate"])
 
 
+def test_runs_with_noise_are_shares_of_runs_and_reproducible(fitted, same_random_state):
+    first, again = fitted.copy(), fitted.copy()
+    for adata in (first, again):
+        tl.fate(adata, "branch", noise=0.1, n_runs=3, descendants=False)
+        table = adata.obsm["vgfm_fate"].to_numpy()
+        np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(first.obsm["vgfm_fate"], again.obsm["vgfm_fate"])
+    apart = first.obsm["vgfm_fate"]["active"].groupby(first.obs["branch"].to_numpy()).mean()
+    assert apart["active"] > 0.9 and apart["quiescent"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"noise": -1.0}, ValueError, "noise must be at least 0"),
+        ({"noise": np.inf}, ValueError, "noise must be at least 0 and finite"),
+        ({"noise": 0.1, "n_runs": 0}, ValueError, "n_runs must be positive"),
+        ({"noise": 0.1, "direction": "backward"}, ValueError, "direction='forward'"),
+        ({"descendants": False, "direction": "backward"}, ValueError, "direction='forward'"),
+    ],
+)
+def test_noise_that_cannot_be_is_refused(fitted, unchanged, arguments, error, message):
+    adata = fitted.copy()
+    with unchanged(adata), pytest.raises(error, match=message):
+        tl.fate(adata, "branch", **arguments)
+
+
 def test_a_new_fit_drops_the_fates_of_the_old(fitted, small):
     adata = fitted.copy()
     tl.fate(adata, "branch")

@@ -7,8 +7,8 @@ import pandas as pd
 from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks
-from vgfm_sc.core.reading.fates import fates, origins
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.core.reading.fates import Runs, fates, origins
+from vgfm_sc.tl._model import check_noise, model_and_cells
 
 Direction = Literal["forward", "backward"]
 
@@ -21,6 +21,9 @@ def fate(
     cluster_key: str,
     *,
     direction: Direction = "forward",
+    noise: float = 0.0,
+    n_runs: int = 30,
+    descendants: bool = True,
     key: str = "vgfm",
     seed: int = 0,
     tol: float = 1e-4,
@@ -35,6 +38,11 @@ def fate(
     reaches: what counts is descendants, as in the fates of wot (:cite:p:`Schiebinger19`). Where one branch multiplies,
     more than half of the descendants may be in it though fewer than half of the cells are on their way to it.
 
+    With ``noise`` every cell is followed ``n_runs`` times as `vgfm_sc.tl.simulate` does, so two cells at one place may
+    end in different clusters. A probability is then the share of the runs, each counted as the mass that it reaches.
+    ``descendants=False`` counts every run and every cell as one: it asks where the cell itself goes, and not how many
+    descendants it has there.
+
     Backward, the cells of the first time point are followed to the time of each cell, which stems from the 30 that
     arrive nearest to it, the nearer and the more mass they arrive with the likelier: of two cells whose descendants
     look alike, the one that has more of them is the likelier ancestor.
@@ -48,10 +56,17 @@ def fate(
         first, backward) alone. Cells without a value there are not asked, and get probabilities like any other cell.
     direction
         ``"forward"`` for fates, ``"backward"`` for origins.
+    noise
+        Standard deviation of the random steps along each axis, in units of the representation per square root of the
+        unit of time; forward only.
+    n_runs
+        With noise: runs of each cell.
+    descendants
+        Whether a run, or a cell of the surroundings, counts as the mass that it reaches; forward only.
     key
         The fit's ``key_added``.
     seed
-        Of the cells that are searched for neighbours, in snapshots of more than 20,000.
+        Of the noise, and of the cells that are searched for neighbours, in snapshots of more than 20,000.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
     device
@@ -78,7 +93,8 @@ def fate(
         The column holds numbers.
     ValueError
         The last (first) time point has no cells left, or none with a cluster; cells are from times that the fit does
-        not cover; a cluster has a name that cannot be stored; or the field is taken by something else.
+        not cover; a cluster has a name that cannot be stored; the field is taken by something else; the fit has no
+        score and ``noise`` needs it; or noise is asked for backward.
 
     Examples
     --------
@@ -96,7 +112,12 @@ def fate(
         raise ValueError(msg)
     _checks.real("tol", tol)
     _checks.seed(seed)
+    _checks.whole("n_runs", n_runs)
+    if direction == "backward" and (noise or not descendants):
+        msg = "Origins are read from the flow: leave out noise and descendants, or ask for direction='forward'."
+        raise ValueError(msg)
     _, snapshots, model = model_and_cells(adata, key, device)
+    check_noise(noise, model)
     end, name = (-1, "fate") if direction == "forward" else (0, "origin")
     slot = ("obsm", f"{key}_{name}")
     _anndata.check_derived(adata, key, [slot])
@@ -104,8 +125,12 @@ def fate(
     _check_times(snapshots)
 
     target = float(snapshots.time_points[end])
-    followed = fates if direction == "forward" else origins
-    shares = followed(model, snapshots.x, snapshots.time, target, clusters.labels, tol=tol, seed=seed)
+    cells = model, snapshots.x, snapshots.time, target, clusters.labels
+    if direction == "forward":
+        runs = Runs(float(noise), n_runs) if noise else None
+        shares = fates(*cells, tol=tol, seed=seed, runs=runs, descendants=descendants)
+    else:
+        shares = origins(*cells, tol=tol, seed=seed)
     table = pd.DataFrame(shares.astype(np.float32), index=adata.obs_names, columns=clusters.columns)
     about = {"cluster_key": cluster_key, "clusters": np.asarray(clusters.names, dtype=str)}
     _anndata.write_derived(adata, key, {slot: table}, **{name: about})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 
-from vgfm_sc import _anndata, get
+from vgfm_sc import _anndata, _checks, get
 
 if TYPE_CHECKING:
     from vgfm_sc.core.dynamics.model import Model
@@ -57,3 +57,14 @@ def model_and_cells(adata: AnnData, key: str, device: str) -> tuple[dict[str, An
             )
             raise ValueError(msg)
     return result, snapshots, model
+
+
+def check_noise(noise: float, model: Model) -> None:
+    """Refuse noise that is no size, or that asks for a score the fit has not learnt."""
+    _checks.real("noise", noise, zero=True)
+    if noise and model.networks.density is None:
+        msg = (
+            "A run with noise needs the score, and this fit has none. Run `vgfm_sc.tl.fit` again with score=True, or "
+            "leave noise out."
+        )
+        raise ValueError(msg)

@@ -9,7 +9,7 @@ from anndata import AnnData
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core.dynamics import chance
 from vgfm_sc.tl import _cells
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.tl._model import check_noise, model_and_cells
 
 if TYPE_CHECKING:
     from vgfm_sc.core.dynamics.model import Model
@@ -121,7 +121,8 @@ def simulate(
     _checks.real("tol", tol)
     _checks.seed(seed)
     by_chance = bool(noise or branching)
-    _check_chance(noise, step, model)
+    _checks.real("step", step)
+    check_noise(noise, model)
     if branching and grid[-1] < first:
         msg = "A run with branching goes forward only. Leave it out to go backward, or name later times."
         raise ValueError(msg)
@@ -188,14 +189,3 @@ def _grid(snapshots: _anndata.Snapshots, first: float, times: Sequence[float | s
         msg = f"times reach from {grid.min():g} to {grid.max():g}; the fit covers {points[0]:g} to {points[-1]:g}."
         raise ValueError(msg)
     return grid
-
-
-def _check_chance(noise: float, step: float, model: Model) -> None:
-    _checks.real("noise", noise, zero=True)
-    _checks.real("step", step)
-    if noise and model.networks.density is None:
-        msg = (
-            "A run with noise needs the score, and this fit has none. Run `vgfm_sc.tl.fit` again with score=True, or "
-            "leave noise out."
-        )
-        raise ValueError(msg)

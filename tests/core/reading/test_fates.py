@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -161,3 +163,31 @@ def test_with_the_true_flow_origins_are_true_and_calibrated():
     p = fates.origins(TrueFlow(), x, time, 0.0, labels, tol=1e-4, seed=0)[late, 0]
     assert ((p > 0.5) == of_a[late]).mean() > 0.97
     assert calibration_error(p, of_a[late], np.ones(late.sum())) < 0.02
+
+
+class Wandering(Flow):
+    """As `Flow`, and by chance half of the runs start on the other side."""
+
+    def at_random(self, x, seed):
+        return x * np.random.default_rng(seed).choice([-1.0, 1.0], (len(x), 1))
+
+
+@pytest.mark.parametrize(("descendants", "wanted"), [(True, 0.8), (False, 0.5)])
+def test_runs_count_as_the_mass_they_reach_or_as_one(monkeypatch, descendants, wanted):
+    fork = Wandering(FORK.end)
+    asked = []
+
+    def follow(model, x, times, *, noise, branching, step, seed):
+        asked.append((len(x), noise, branching))
+        positions, mass = fork.simulate(fork.at_random(x, seed), times, tol=0)
+        return SimpleNamespace(positions=positions, mass=mass)
+
+    monkeypatch.setattr(fates.chance, "follow", follow)
+    x = np.concatenate([np.repeat([[1e-3, 0.0], [-1e-3, 0.0]], 5, axis=0), ENDS])
+    time, numbers = np.repeat([0.0, 1.0], [10, 6]), np.repeat([-1, 0, 1], [10, 3, 3])
+    found = fates.fates(
+        fork, x, time, 1.0, numbers, tol=1e-4, seed=0, runs=fates.Runs(0.3, 400), descendants=descendants
+    )
+    assert asked == [(4000, 0.3, False)]
+    np.testing.assert_allclose(found[:10, 0], wanted, atol=0.03)
+    np.testing.assert_array_equal(found[10:], np.eye(2)[[0, 0, 0, 1, 1, 1]])

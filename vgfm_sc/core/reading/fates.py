@@ -6,8 +6,11 @@ them whatever is noise.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from vgfm_sc.core.dynamics import chance
 from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
 from vgfm_sc.core.dynamics.model import Model
 from vgfm_sc.core.neighbours import kernel
@@ -22,14 +25,35 @@ LEAST_MASS = 1e-20
 otherwise be reached by none."""
 
 
+STEP = 0.05
+"""Longest step of runs with noise, as a share of a mean interval."""
+
+
+class Runs(NamedTuple):
+    """``n`` runs of every cell with ``noise``, in units of the representation per square root of the unit of time."""
+
+    noise: float
+    n: int
+
+
 def fates(
-    model: Model, x: np.ndarray, time: np.ndarray, target: float, labels: np.ndarray, *, tol: float, seed: int
+    model: Model,
+    x: np.ndarray,
+    time: np.ndarray,
+    target: float,
+    labels: np.ndarray,
+    *,
+    tol: float,
+    seed: int,
+    runs: Runs | None = None,
+    descendants: bool = True,
 ) -> np.ndarray:
     """Probability of each label at the last time, ``target``, among the descendants of every cell.
 
     A cell is followed to the end, where the labelled cells around it say what it has become. The flow leads to one
     place, but a cell is known only up to its surroundings, and so is the line between those that go one way and those
     that go another: each cell is judged together with its nearest, and each of these counts as the mass it reaches.
+    With ``runs`` every cell is followed so many times by chance, and each run counts as the mass it reaches.
 
     Parameters
     ----------
@@ -42,7 +66,11 @@ def fates(
     tol
         Of `Model.simulate`.
     seed
-        Of the cells that are searched for neighbours, in large snapshots.
+        Of the cells that are searched for neighbours, in large snapshots, and of the noise.
+    runs
+        With noise; without it cells are followed once.
+    descendants
+        Whether a course counts as the mass it reaches, else as one.
 
     Returns
     -------
@@ -55,15 +83,33 @@ def fates(
     for t in np.unique(time):
         rows = np.flatnonzero((time == t) & ~known)
         mass = np.ones(len(rows))
-        for first in range(0, len(rows), BLOCK_CELLS):
-            part = slice(first, first + BLOCK_CELLS)
-            positions, masses = model.simulate(x[rows[part]], [t, target], tol=tol)
-            shares[rows[part]] = carry(x[known], is_of, positions[-1], model.scaling, seed)
-            mass[part] = masses[-1]
+        at_once = BLOCK_CELLS if runs is None else max(1, BLOCK_CELLS // runs.n)
+        for first in range(0, len(rows), at_once):
+            part = slice(first, first + at_once)
+            ends, reached = _followed(model, x[rows[part]], [t, target], tol=tol, runs=runs, seed=seed + first)
+            found = carry(x[known], is_of, ends, model.scaling, seed)
+            each = reached if descendants else np.ones_like(reached)
+            per_cell = (len(reached) // len(rows[part]), -1)  # run after run, each of all cells
+            mass[part] = each.reshape(per_cell).mean(axis=0)
+            weighted = (each[:, None] * found).reshape(*per_cell, found.shape[1]).mean(axis=0)
+            shares[rows[part]] = weighted / mass[part][:, None]
         if t != target:
             place = model.scaling.to_unitless(x[rows])
             shares[rows] = over_surroundings(place, shares[rows], mass / mass.max(), seed)
     return shares / shares.sum(axis=1, keepdims=True)
+
+
+def _followed(
+    model: Model, x: np.ndarray, times: list[float], *, tol: float, runs: Runs | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and masses at the last of ``times`` of cells ``x``, once or in as many runs one after another."""
+    if runs is None or times[0] == times[1]:
+        positions, masses = model.simulate(x, times, tol=tol)
+        return positions[-1], masses[-1]
+    paths = chance.follow(
+        model, np.tile(x, (runs.n, 1)), times, noise=runs.noise, branching=False, step=STEP, seed=seed
+    )
+    return paths.positions[-1].astype(float), paths.mass[-1].astype(float)
 
 
 def origins(
