@@ -6,6 +6,8 @@ by position, and the networks start from weights that prefer axes. The coupling,
 
 from __future__ import annotations
 
+from functools import partial
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -23,7 +25,12 @@ fewer = settings(few, max_examples=6)
 SOLVED = 1e-3
 """Share of the mass that two solutions of one problem may differ by; each meets its marginals to a tenth of that."""
 
-METHODS = {"vgfm": methods.vgfm(), "without drift": methods.vgfm(drift_rho=None), "otcfm": methods.otcfm()}
+METHODS = {
+    "vgfm": methods.vgfm(),
+    "without drift": methods.vgfm(drift_rho=None),
+    "otcfm": methods.otcfm(),
+    "bridge": methods.Method(partial(methods.bridge(sigma=1).coupling, spread=0.3)),
+}
 
 seeds = st.integers(0, 2**32 - 1)
 named = st.sampled_from(sorted(METHODS))

@@ -14,7 +14,7 @@ from vgfm_sc import _checks
 from vgfm_sc.core import path as paths
 from vgfm_sc.core.transport import entropic
 
-__all__ = ["Method", "otcfm", "vgfm"]
+__all__ = ["Method", "bridge", "otcfm", "vgfm"]
 
 
 def __dir__() -> list[str]:
@@ -46,6 +46,11 @@ class Method:
         Stored with the result.
     settings
         Numbers worth storing with the result.
+    sigma
+        Standard deviation of Brownian motion, per axis, in units of the representation per square root of the unit of
+        time. Paths are then bridges of it: they wander about ``path``, and not at the ends. The coupling is also given
+        the keyword ``spread``, the unitless standard deviation over the interval, and so must take it. `None`: cells
+        follow ``path``.
     """
 
     coupling: Callable
@@ -54,6 +59,7 @@ class Method:
     smooth: bool = False
     name: str = "custom"
     settings: dict[str, Any] = field(default_factory=dict)
+    sigma: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("coupling", "path"):
@@ -61,6 +67,8 @@ class Method:
                 msg = f"{name} must be a function, got {getattr(self, name)!r}."
                 raise TypeError(msg)
         _checks.real("noise", self.noise, zero=True)
+        if self.sigma is not None:
+            _checks.real("sigma", self.sigma)
 
 
 def vgfm(
@@ -122,3 +130,32 @@ def otcfm(*, eps: float = 0.002, noise: float = 0.75) -> Method:
     _checks.real("noise", noise, zero=True)
     coupling = partial(entropic.balanced, eps=eps)
     return Method(coupling, noise=noise, name="otcfm", settings={"eps": eps, "noise": noise})
+
+
+def bridge(*, sigma: float, rho: float = 0.5) -> Method:
+    """Unbalanced Schroedinger bridge (:cite:p:`Tong24b`): cells of known noise, that also divide and die.
+
+    Of all Brownian motions between two snapshots, the one most like free Brownian motion: its entropic plan is
+    semi-relaxed, so that cells may grow. A run of `vgfm_sc.tl.simulate` with ``noise=sigma`` is the bridge, one without
+    noise has the same populations.
+
+    Parameters
+    ----------
+    sigma
+        Standard deviation of the Brownian motion, per axis, in units of the representation per square root of the unit
+        of time, as the ``noise`` of `vgfm_sc.tl.simulate`. Snapshots do not say how much noise there is: the number is
+        yours. Over no interval may it exceed the standard deviation of the data per axis.
+    rho
+        As in `vgfm`.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes", method=vgfm_sc.methods.bridge(sigma=0.1))
+    >>> vgfm_sc.tl.simulate(adata, noise=0.1)
+    """
+    _checks.real("sigma", sigma)
+    _checks.real("rho", rho)
+    coupling = partial(entropic.bridged, rho=rho)
+    return Method(coupling, name="bridge", settings={"sigma": sigma, "rho": rho}, sigma=sigma)

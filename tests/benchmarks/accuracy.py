@@ -2,6 +2,7 @@
 
     python tests/benchmarks/accuracy.py                                   # the whole table
     python tests/benchmarks/accuracy.py gene dyngen --seeds 0 --methods vgfm
+    python tests/benchmarks/accuracy.py gene --methods bridge --set sigma=0.1
 
 Rows named after a data set are scored on the cells of the fit; `generalisation.py` scores on others, and `inputs.py`
 says what gene space and growth priors are worth. Arguments of `vgfm_sc.tl.fit` and of the method can be changed for an

@@ -92,6 +92,7 @@ def test_a_finished_fit_is_taken_from_its_parts(unfitted, fitted, small, tmp_pat
         {"match_lr": 0.02},
         {"method": methods.vgfm(rho=0.6)},
         {"method": "otcfm"},
+        {"method": methods.bridge(sigma=0.1)},
         {"mass": {0: 1, 1: 1, 2: 1, 3: 1, 4: 1}},
         {"validation": 0.1},
     ],

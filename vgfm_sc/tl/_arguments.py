@@ -17,6 +17,11 @@ MOST_HELD_OUT = 0.5
 """Share of the cells beyond which there is more to judge on than to learn from."""
 
 
+MOST_WANDER = 1.0
+"""Unitless standard deviation of Brownian motion over an interval beyond which it is wider than the data: what bridges
+then tell of who became whom is next to nothing."""
+
+
 def check_method(method: str | methods.Method) -> methods.Method:
     """The method meant by a name, or the user's own."""
     if isinstance(method, methods.Method):
@@ -68,6 +73,22 @@ def check_units(scaling: Scaling, time_points: np.ndarray) -> None:
                 "times or the representation."
             )
             raise ValueError(msg)
+
+
+def check_sigma(method: methods.Method, scaling: Scaling, time_points: np.ndarray) -> None:
+    """Refuse Brownian motion that over an interval takes cells further than the data reach."""
+    if method.sigma is None:
+        return
+    wander = scaling.wander(method.sigma, time_points)
+    k = int(wander.argmax())
+    if not wander[k] <= MOST_WANDER:
+        most = method.sigma * MOST_WANDER / wander[k]
+        msg = (
+            f"With sigma={method.sigma:g} Brownian motion from {time_points[k]:g} to {time_points[k + 1]:g} has a "
+            f"standard deviation of {wander[k] * scaling.length:.3g} per axis, more than the data have "
+            f"({scaling.length:.3g}). Take a sigma well below {most:.3g}."
+        )
+        raise ValueError(msg)
 
 
 def shown(progress: bool | None) -> bool:

@@ -229,6 +229,7 @@ def fit(
     began, progress = time.perf_counter(), _arguments.shown(progress)
     scaling = Scaling.of(snapshots.x, snapshots.time_points)
     _arguments.check_units(scaling, snapshots.time_points)
+    _arguments.check_sigma(chosen, scaling, snapshots.time_points)
     alone, folder = jobs.one_by_one(n_models), None if checkpoint is None else os.fspath(checkpoint)
     recipe = _models.Recipe(
         sampling=sampling,

@@ -131,6 +131,7 @@ def unitless_course(recipe: Recipe, x: np.ndarray) -> Course:
         (masses / masses[0]).tolist(),
         expected,
         None if recipe.out is None else [unitless[cells] for cells in recipe.out],
+        None if recipe.method.sigma is None else scaling.wander(recipe.method.sigma, points).tolist(),
     )
 
 

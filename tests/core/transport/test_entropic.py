@@ -147,3 +147,24 @@ def test_drift_says_how_both_plans_were_solved(monkeypatch):
     monkeypatch.setattr(entropic, "_solved", told)
     both = run(entropic.semi_relaxed, eps=0.01, rho=0.5, drift_rho=0.2)
     assert (both.converged, both.n_iter, both.marginal_error) == (False, 12, 0.3)
+
+
+@pytest.mark.parametrize("rho", [0.3, 1e4])
+def test_a_bridged_plan_is_that_of_the_density_of_brownian_motion(rho):
+    """For the cost |x - y|^2 the penalty is twice the variance over the interval."""
+    ot = pytest.importorskip("ot")
+    x, y = snapshots()
+    spread, unit = 0.8, 2 * x.shape[1]
+    cost = ot.dist(x.double().numpy(), y.double().numpy())
+    a, b = np.ones(50), np.full(80, 50 / 80)
+    if rho > 1:
+        wanted = ot.sinkhorn(a, b, cost, 2 * spread**2, stopThr=1e-12)
+    else:
+        penalties = (rho * unit, np.inf)
+        wanted = ot.unbalanced.sinkhorn_unbalanced(
+            a, b, cost, 2 * spread**2, penalties, reg_type="kl", numItermax=10_000, stopThr=1e-12
+        )
+    masses = [torch.as_tensor(part) for part in (a, b)]
+    found = entropic.bridged(x, y, *masses, torch.Generator(), spread=spread, rho=rho)
+    assert found.converged
+    assert np.abs(found.plan.toarray() - wanted).sum() < 2e-3 * wanted.sum()

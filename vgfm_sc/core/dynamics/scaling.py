@@ -68,6 +68,13 @@ class Scaling(NamedTuple):
         """The user's time that passes in a unit of unitless time, at times ``t``."""
         return np.full(np.shape(t), self.time_unit) if self.ticks is None else 1 / clock.rate(self.ticks, t)
 
+    def wander(self, sigma: float, time_points: np.ndarray) -> np.ndarray:
+        """Unitless standard deviation of Brownian motion over each interval, shape ``(k - 1,)``.
+
+        ``sigma`` is that per axis and per square root of unit time, in the user's units.
+        """
+        return sigma * np.sqrt(np.diff(time_points)) / self.length
+
     def displacement(self, unitless: np.ndarray) -> np.ndarray:
         """Unitless displacements, shape ``(..., n_axes)``, to the user's, shape ``(..., d)``."""
         return (unitless if self.axes is None else unitless @ self.axes) * self.length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +61,7 @@ def train(
         cells[0].shape[1], settings.width, settings.depth, len(cells), drawn, with_score=settings.score
     ).to(device)
     networks.keep_to(torch.cat(cells))
-    intervals = _intervals(couplings, cells, course.times, method)
+    intervals = _intervals(couplings, cells, course, method)
     history = {}
     networks, history["matching"] = _matched(networks, intervals, settings, generator, bar, checkpoint)
     if settings.fit_steps:
@@ -88,7 +89,8 @@ def _couplings(
     for k, own in enumerate(seeds):
         log_growth = None if course.prior is None else course.prior[k] * (course.times[k + 1] - course.times[k])
         x0, x1 = (np.asarray(x, dtype=np.float32) for x in course.positions[k : k + 2])
-        tasks.append((couple, x0, x1, tuple(course.masses[k : k + 2]), log_growth, device, own))
+        informed = couple if course.wander is None else partial(couple, spread=course.wander[k])
+        tasks.append((informed, x0, x1, tuple(course.masses[k : k + 2]), log_growth, device, own))
     kept = [None if checkpoint is None else checkpoint.read(f"coupling{k}") for k in range(len(tasks))]
     solved = jobs.each(_coupled, [task for task, arrays in zip(tasks, kept, strict=True) if arrays is None])
     for k, arrays in enumerate(kept):
@@ -124,9 +126,10 @@ def _coupled(
 
 
 def _intervals(
-    couplings: Sequence[Coupling], cells: Sequence[Tensor], times: Sequence[float], method: Any
+    couplings: Sequence[Coupling], cells: Sequence[Tensor], course: Course, method: Any
 ) -> list[matching.Interval]:
     """What matching draws from: couplings, and the paths between their cells."""
+    times, wander = course.times, course.wander or [0.0] * len(couplings)
     gaps = [spacing(x) for x in cells]
     noise = [method.noise * gap for gap in gaps]
     blur = [max(matching.SCORE_BLUR * gap, matching.LEAST_BLUR) for gap in gaps]
@@ -137,7 +140,7 @@ def _intervals(
             (cells[k], cells[k + 1]),
             (times[k], times[k + 1]),
             method.path,
-            matching.Spread((noise[k], noise[k + 1]), (blur[k], blur[k + 1])),
+            matching.Spread((noise[k], noise[k + 1]), (blur[k], blur[k + 1]), wander[k]),
             None if slopes is None else (slopes[k], slopes[k + 1]),
         )
         for k, coupling in enumerate(couplings)

@@ -61,6 +61,17 @@ def semi_relaxed(
     return _in_parts(couple, x0, x1, mass0, mass1, generator)
 
 
+def bridged(
+    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: Generator, *, spread: float, rho: float
+) -> Coupling:
+    """The semi-relaxed plan of Brownian motion whose unitless standard deviation over the interval is ``spread``.
+
+    Its density between two cells is ``exp(-|x - y|^2 / (2 spread^2))``, and the cost is ``|x - y|^2 / (2 d)``.
+    """
+    eps = spread**2 / x0.shape[1]
+    return semi_relaxed(x0, x1, mass0, mass1, generator, eps=eps, rho=rho, drift_rho=None)
+
+
 def balanced(x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: Generator, *, eps: float) -> Coupling:
     """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
 
