@@ -33,11 +33,13 @@ COVARIANCE = np.sqrt(1.25) - 0.5
 """Of a cell's two ends in the bridge between normal distributions of variance 1, with Brownian motion of variance 1."""
 
 
+@pytest.mark.slow
 def test_ends_covary_as_in_the_bridge(shifted):
     plan, x = get.couplings(shifted)[2.0, 6.0].toarray(), shifted.obsm["X_r"].ravel()
     assert x[:300] @ plan @ (x[300:] - 3) / plan.sum() == pytest.approx(COVARIANCE, abs=0.02)
 
 
+@pytest.mark.slow
 def test_populations_midway_are_those_of_the_bridge_with_noise_and_without(shifted):
     model = get.model(shifted)
     x0 = shifted.obsm["X_r"][:300]

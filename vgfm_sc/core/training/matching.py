@@ -33,8 +33,8 @@ LEAST_BLUR = 0.01
 """Unitless; where cells share one point, as copies do, their density has no score without it."""
 
 SHORTEST_SHARE = 0.01
-"""Of an interval, from either end, within which a Brownian bridge is taken for what it is there: at the ends its slope
-has no bound."""
+"""Of an interval, from either end, within which the slope of a Brownian bridge is taken for what it is there: at the
+ends it has no bound."""
 
 
 class Batch(NamedTuple):
@@ -119,9 +119,9 @@ class Interval:
 
         if self.spread.bridge:
             from_end = s.clamp(SHORTEST_SHARE, 1 - SHORTEST_SHARE)
-            inside = (from_end * (1 - from_end)).sqrt()[:, None]
+            inside, least = ((p * (1 - p)).sqrt()[:, None] for p in (s, from_end))
             wander = self.spread.bridge * drawn()
-            x, u = x + inside * wander, u + (1 - 2 * from_end)[:, None] / (2 * inside) * wander
+            x, u = x + inside * wander, u + (1 - 2 * from_end)[:, None] / (2 * least) * wander
         log_total = (1 - s) * self.log_totals[0] + s * self.log_totals[1]
         w = self.weight[pair] * point.w * (-log_total).exp()
         noise, h = ((1 - s) * start + s * stop for start, stop in (self.spread.noise, self.spread.score))
