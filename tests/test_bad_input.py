@@ -172,6 +172,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
        for n in ("growth", "velocity")},
     "pl.holdout: before holdout": (fitted, calling(pl.holdout), KeyError, r"vgfm_sc\.tl\.holdout\("),
     "pl.fate: before fate": (simulated, calling(pl.fate), KeyError, r"vgfm_sc\.tl\.fate\("),
+    "pl.landscape: before landscape": (simulated, calling(pl.landscape), KeyError, r"vgfm_sc\.tl\.landscape\("),
     "pl.genes: before annotate": (simulated, calling(pl.genes), KeyError, r"vgfm_sc\.tl\.annotate\("),
     "pl.uncertainty: one model": (fitted, calling(pl.uncertainty), KeyError, r"vgfm_sc\.tl\.fit\(.*n_models"),
     "pl.loss: other key": (fitted, calling(pl.loss, key="b"), KeyError, r"'b'.*'vgfm'"),
@@ -270,6 +271,10 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
                        calling(tl.fate, "branch"), ValueError, r"obsm\['vgfm_fate'\].*Rename"),
     "tl.interpolate: text": (fitted, calling(tl.interpolate, "1"), TypeError, "time must be a time, as a number"),
     "tl.interpolate: out of range": (fitted, calling(tl.interpolate, np.nan), ValueError, "range of the fit, 0 to 4"),
+    "tl.landscape: text": (fitted, calling(tl.landscape, time="1"), TypeError, "time must be a time, as a number"),
+    "tl.landscape: out of range": (fitted, calling(tl.landscape, time=5), ValueError, "range of the fit, 0 to 4"),
+    "tl.landscape: taken": (lambda f: with_entry(f.fitted, "obs", "vgfm_landscape", 1.0), calling(tl.landscape),
+                            ValueError, r"obs\['vgfm_landscape'\].*Rename"),
     "tl.descendants: no cells": (fitted, calling(tl.descendants, []), ValueError, "at least one"),
     "tl.descendants: last time": (fitted, calling(tl.descendants, [866]), ValueError, "a time point after it"),
     "tl.descendants: taken":

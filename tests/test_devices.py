@@ -112,6 +112,7 @@ TOOLS = {
     "fate": lambda adata, **where: tl.fate(adata, "cell_type", **where),
     "origin": lambda adata, **where: tl.fate(adata, "cell_type", direction="backward", **where),
     "interpolate": lambda adata, **where: tl.interpolate(adata, 0.5, **where).obsm["X_state"],
+    "landscape": lambda adata, **where: tl.landscape(adata, time=0.5, **where),
     "project": lambda adata, **where: tl.project(adata, "umap", **where),
     "model": lambda adata, **where: get.model(adata, **where)(1.0, adata.obsm["X_state"])[0],
     "rank_genes": lambda adata, **where: tl.rank_genes(adata, **where),
@@ -127,7 +128,7 @@ def test_a_tool_gives_the_same_there(worked, tool, monkeypatch):
     assert device.crossings["to cuda"] and device.crossings["to cpu"]
     if wanted is not None:
         np.testing.assert_array_equal(found, wanted)
-    for slot in ("obsm", "layers"):
+    for slot in ("obs", "obsm", "layers"):
         for name, value in getattr(here, slot).items():
             np.testing.assert_array_equal(getattr(there, slot)[name], value)
     for name in ("positions", "mass"):

@@ -27,6 +27,7 @@ def made() -> ad.AnnData:
     x = 0.3 * rng.normal(size=(n, 2)) + day[:, None] * [2, 1]  # three clouds: stream lines on wide ones take long
     numbers = {"growth": rng.normal(0.3, 1, n), "mass": np.exp(rng.normal(size=n))}
     numbers |= {f"{name}_sd": rng.gamma(2.0, size=n) for name in ("growth", "velocity")}
+    numbers["landscape"] = (x**2).sum(axis=1) / 2
     obs = pd.DataFrame({"day": day, "type": pd.Categorical(rng.choice(list("abc"), n))}, [f"cell{k}" for k in range(n)])
     obs = obs.assign(**{f"vgfm_{name}": values.astype(np.float32) for name, values in numbers.items()})
     adata = ad.AnnData(rng.gamma(1.0, size=(n, 3)), obs, pd.DataFrame(index=["g0", "g1", "g2"]))
@@ -70,6 +71,7 @@ def made() -> ad.AnnData:
         "evaluation": pd.DataFrame(
             {**scores, "mass_predicted": [20.0, 30.0], "mass_observed": [20.0, 30.0]}, index=["0", "1"]
         ),
+        "landscape": {"time": np.nan},
         "fate": {"cluster_key": "type", "clusters": np.array(["b", "c"])},
     }
     table = pd.DataFrame(
@@ -100,6 +102,7 @@ def written(simulated) -> ad.AnnData:
     tl.project(adata)
     tl.annotate(adata, ["type", "gene1", "gene2"])
     tl.fate(adata, "type")
+    tl.landscape(adata)
     tl.evaluate(adata, max_cells=50)
     tiny = {"use_rep": "X_genes", "width": 8, "depth": 2, "match_steps": 2, "fit_steps": 0, "progress": False}
     some = adata[::4].copy()

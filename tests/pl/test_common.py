@@ -20,7 +20,7 @@ from vgfm_sc.pl import _axes
 PANELS = {"dynamics": 4, "fate": 2, "genes": 2, "loss": 3, "snapshots": 6, "uncertainty": 2}
 """Axes of plots that return a list."""
 
-ON_BASIS = ["dynamics", "fate", "growth", "snapshots", "trajectories", "uncertainty", "velocity"]
+ON_BASIS = ["dynamics", "fate", "growth", "landscape", "snapshots", "trajectories", "uncertainty", "velocity"]
 
 every = pytest.mark.parametrize("name", pl.__all__)
 parts = pytest.mark.parametrize("name", [name for name in pl.__all__ if name != "dynamics"])  # which takes long

@@ -11,7 +11,7 @@ import pytest
 
 from vgfm_sc import pl
 
-ON_BASIS = ["dynamics", "fate", "growth", "snapshots", "trajectories", "uncertainty", "velocity"]
+ON_BASIS = ["dynamics", "fate", "growth", "landscape", "snapshots", "trajectories", "uncertainty", "velocity"]
 PANELS = ["dynamics", "fate", "genes", "loss", "snapshots", "uncertainty"]
 
 every = pytest.mark.parametrize("name", pl.__all__)
@@ -58,16 +58,30 @@ CARRY = ["dynamics", "genes", "mass", "snapshots", "trajectories"]
 MISSING = {
     "trajectories": (
         "simulate",
-        [("dynamics", {}), ("genes", {}), ("mass", {}), ("snapshots", {}), ("trajectories", {})],
+        [
+            ("dynamics", {}),
+            ("genes", {}),
+            ("mass", {}),
+            ("snapshots", {}),
+            ("trajectories", {}),
+            ("landscape", {"trajectories": True}),
+        ],
     ),
     "velocity on a basis": ("project", [("velocity", {"basis": "umap"}), ("dynamics", {"basis": "umap"})]),
-    "trajectories on a basis": ("project", [(n, {"basis": "umap"}) for n in ("dynamics", "snapshots", "trajectories")]),
+    "trajectories on a basis": (
+        "project",
+        [
+            *((n, {"basis": "umap"}) for n in ("dynamics", "snapshots", "trajectories")),
+            ("landscape", {"basis": "umap", "trajectories": True}),
+        ],
+    ),
     "labels": (
         "annotate",
         [(n, {"color": "type"}) for n in CARRY],
     ),
     "genes": ("annotate", [("genes", {})]),
     "fates": ("fate", [("fate", {}), ("fate", {"kind": "bar"}), ("trajectories", {"color": "fate"})]),
+    "landscape": ("landscape", [("landscape", {})]),
     "models": ("fit", [("uncertainty", {})]),
 }
 
@@ -87,6 +101,8 @@ def test_the_call_that_is_missing_is_named(made, unchanged, what):
         del result["trajectories"]["values"]
     elif what == "fates":
         del made.obsm["vgfm_fate"], result["fate"]
+    elif what == "landscape":
+        del made.obs["vgfm_landscape"], result["landscape"]
     else:
         del made.obs["vgfm_growth_sd"]
     call, plots = MISSING[what]

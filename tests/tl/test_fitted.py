@@ -12,6 +12,7 @@ TOOLS = {
     "evaluate": tl.evaluate,
     "fate": lambda adata: tl.fate(adata, "cell_type"),
     "interpolate": lambda adata: tl.interpolate(adata, 0.5),
+    "landscape": tl.landscape,
     "gene_velocity": tl.gene_velocity,
     "rank_genes": tl.rank_genes,
     "regulators": tl.regulators,

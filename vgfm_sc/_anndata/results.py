@@ -110,6 +110,17 @@ def read_growth(adata: ad.AnnData, key: str) -> np.ndarray:
     return adata.obs[name].to_numpy(dtype=float)
 
 
+def read_landscape(adata: ad.AnnData, key: str) -> tuple[np.ndarray, float | None]:
+    """``obs["<key>_landscape"]``, shape ``(n_obs,)``, and the time it is of; `None`: of each cell its own."""
+    about = read_result(adata, key).get("landscape")
+    name = f"{key}_landscape"
+    if about is None or name not in adata.obs:
+        msg = f"adata.obs[{name!r}] is missing. Run `vgfm_sc.tl.landscape(adata{named(key)})` first."
+        raise KeyError(msg)
+    time = float(about["time"])
+    return adata.obs[name].to_numpy(dtype=float), None if np.isnan(time) else time
+
+
 def read_evaluation(adata: ad.AnnData, key: str) -> pd.DataFrame | None:
     """The table of `tl.evaluate`, if it has been run since the fit."""
     return read_result(adata, key).get("evaluation")

@@ -5,6 +5,7 @@ from vgfm_sc.pl._fate import fate
 from vgfm_sc.pl._genes import genes
 from vgfm_sc.pl._growth import growth
 from vgfm_sc.pl._holdout import holdout
+from vgfm_sc.pl._landscape import landscape
 from vgfm_sc.pl._loss import loss
 from vgfm_sc.pl._mass import mass
 from vgfm_sc.pl._snapshots import snapshots
@@ -18,6 +19,7 @@ __all__ = [
     "genes",
     "growth",
     "holdout",
+    "landscape",
     "loss",
     "mass",
     "snapshots",

@@ -1,4 +1,4 @@
-"""Velocities on a regular grid over the cells, for arrows and stream lines."""
+"""Velocities and heights on a regular grid over the cells, for arrows, stream lines and contours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Grid:
         self.node = np.rint((x - low) / self.step).astype(int)
 
     def field(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of ``v`` around each node, shape ``(*shape, 2)``, and whether there are cells enough to say so.
+        """Mean of ``v``, shape ``(n, k)``, around each node, shape ``(*shape, k)``, and where there are cells enough.
 
         Weights fall as a Gaussian of one step.
         """

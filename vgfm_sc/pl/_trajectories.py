@@ -118,10 +118,7 @@ def trajectories(
         look: dict[str, Any] = {"cmap": cmap, "palette": palette, "na_color": na_color, "alpha": 0.35}
         place = None if same and groups is None else legend_loc
         _colors.cells(ax, adata, x, behind, key, _colors.Look(legend_loc=place, bar=not same, **look))
-    # one segment for each step of each trajectory, so that colour and width can change along it
-    segments = np.stack([positions[:-1], positions[1:]], axis=2).reshape(-1, 2, 2)
-    widths = linewidth * np.minimum(np.sqrt(between.ravel()), WIDEST)
-    lines = LineCollection(list(segments), linewidths=widths, alpha=0.6, capstyle="round", zorder=2)
+    lines = lines_of(positions, between, linewidth)
     if along is not None:
         lines.set(array=((along[:-1] + along[1:]) / 2).ravel(), cmap=cmap)
         of_all = np.asarray(shown if same else along)  # cells behind in the same colours: one scale
@@ -142,6 +139,16 @@ def trajectories(
         _colors.legend(ax, colors, legend_loc if legend_loc != "on data" else "right margin")
     _axes.label(ax, basis, title, frameon)
     return _axes.finish(fig, ax, given, show, return_fig)
+
+
+def lines_of(positions: np.ndarray, between: np.ndarray, linewidth: float) -> LineCollection:
+    """One segment for each step of each trajectory, so that colour and width can change along it.
+
+    ``positions``, shape ``(n_times, n, 2)``; ``between``, the mass on each step, shape ``(n_times - 1, n)``.
+    """
+    segments = np.stack([positions[:-1], positions[1:]], axis=2).reshape(-1, 2, 2)
+    widths = linewidth * np.minimum(np.sqrt(between.ravel()), WIDEST)
+    return LineCollection(list(segments), linewidths=widths, alpha=0.6, capstyle="round", zorder=2)
 
 
 def _groups(adata: AnnData, color: str, key: str) -> tuple[str, pd.Categorical]:

@@ -9,6 +9,7 @@ from vgfm_sc.tl._fit import fit
 from vgfm_sc.tl._gene_velocity import gene_velocity
 from vgfm_sc.tl._holdout import holdout
 from vgfm_sc.tl._interpolate import interpolate
+from vgfm_sc.tl._landscape import landscape
 from vgfm_sc.tl._project import project
 from vgfm_sc.tl._rank_genes import rank_genes
 from vgfm_sc.tl._regulators import regulators
@@ -24,6 +25,7 @@ __all__ = [
     "gene_velocity",
     "holdout",
     "interpolate",
+    "landscape",
     "project",
     "rank_genes",
     "regulators",

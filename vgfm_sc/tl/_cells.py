@@ -38,6 +38,28 @@ def number(wanted: Any, name: str, sampling: _anndata.Sampling, *, between: bool
     return time
 
 
+def covered(wanted: Any, name: str, sampling: _anndata.Sampling) -> float:
+    """As `number`, a time between the first and the last."""
+    time, points = number(wanted, name, sampling, between=True), sampling.time_points
+    if not points[0] <= time <= points[-1]:
+        msg = f"{name}={time:g} lies outside the range of the fit, {points[0]:g} to {points[-1]:g}."
+        raise ValueError(msg)
+    return time
+
+
+def check_covered(sampling: _anndata.Sampling) -> None:
+    """Every cell must be at a time that the fit knows."""
+    first, last = sampling.time_points[[0, -1]]
+    outside = ~((sampling.time >= first) & (sampling.time <= last))
+    if outside.any():
+        found = np.unique(sampling.time[outside]).tolist()
+        msg = (
+            f"{outside.sum()} cells are from times {found}; the fit covers {first:g} to {last:g}. Leave these cells "
+            "out or run `vgfm_sc.tl.fit` again."
+        )
+        raise ValueError(msg)
+
+
 def numbers(wanted: Any, name: str, sampling: _anndata.Sampling, *, between: bool = False) -> np.ndarray:
     """Times, each as `number` takes it, as float64, shape ``(n,)``."""
     listed = np.ravel(np.asarray(wanted, dtype=object)).tolist()

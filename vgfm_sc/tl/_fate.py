@@ -8,6 +8,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core.reading.fates import Runs, fates, origins
+from vgfm_sc.tl import _cells
 from vgfm_sc.tl._model import check_noise, model_and_cells
 
 Direction = Literal["forward", "backward"]
@@ -122,7 +123,7 @@ def fate(
     slot = ("obsm", f"{key}_{name}")
     _anndata.check_derived(adata, key, [slot])
     clusters = _clusters(adata, cluster_key, snapshots, end)
-    _check_times(snapshots)
+    _cells.check_covered(snapshots)
 
     target = float(snapshots.time_points[end])
     cells = model, snapshots.x, snapshots.time, target, clusters.labels
@@ -167,16 +168,3 @@ def _clusters(adata: AnnData, cluster_key: str, snapshots: _anndata.Snapshots, e
     labels = np.full(adata.n_obs, -1)
     labels[rows] = there.codes
     return Clusters(labels, names, columns)
-
-
-def _check_times(snapshots: _anndata.Snapshots) -> None:
-    """Every cell must be at a time that the flow knows."""
-    first, last = snapshots.time_points[[0, -1]]
-    outside = ~((snapshots.time >= first) & (snapshots.time <= last))
-    if outside.any():
-        found = np.unique(snapshots.time[outside]).tolist()
-        msg = (
-            f"{outside.sum()} cells are from times {found}; the fit covers {first:g} to {last:g}. Leave these cells "
-            "out or run `vgfm_sc.tl.fit` again."
-        )
-        raise ValueError(msg)

@@ -130,10 +130,7 @@ def interpolate(
 
 def _before(snapshots: _anndata.Snapshots, time: Any) -> tuple[int, float]:
     """Place of the last time point before ``time``, or of the first at that one, and the time as a number."""
-    time, points = _cells.number(time, "time", snapshots, between=True), snapshots.time_points
-    if not points[0] <= time <= points[-1]:
-        msg = f"time={time:g} lies outside the range of the fit, {points[0]:g} to {points[-1]:g}."
-        raise ValueError(msg)
+    time, points = _cells.covered(time, "time", snapshots), snapshots.time_points
     k = max(0, int(np.searchsorted(points, time)) - 1)
     if not len(snapshots.rows[k]):
         msg = f"The cells of time {points[k]:g} are needed to simulate time {time:g}, and adata has none."

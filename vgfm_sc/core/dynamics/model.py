@@ -45,6 +45,43 @@ class Model:
         Velocity, shape ``(n, d)``, in units of the representation per unit of time; and growth rate d log m / dt,
         shape ``(n,)``, per unit of time. Both float64.
         """
+        x, t = self._checked(x, t)
+        parts = [self.networks(*chunk) for chunk in self._blocks(t, x)]
+        v, g = (torch.cat(p).cpu().double().numpy() for p in zip(*parts, strict=True))
+        unit = self.scaling.time_unit_at(t)
+        return self.scaling.displacement(v) / unit[:, None], g / unit
+
+    def log_density(self, t: float | np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Log density of cells, up to a constant at each time; along the axes trained on.
+
+        Parameters
+        ----------
+        t
+            Time in the unit of the time key: a number, or shape ``(n,)``.
+        x
+            Positions in the units of the representation, shape ``(n, d)``.
+
+        Returns
+        -------
+        Float64, shape ``(n,)``. Differences between places at one time mean something, others do not.
+
+        Raises
+        ------
+        ValueError
+            The fit has no score.
+        """
+        if self.networks.density is None:
+            msg = (
+                "The log density is learnt with the score, and this fit has none. Run `vgfm_sc.tl.fit` again with "
+                "score=True."
+            )
+            raise ValueError(msg)
+        x, t = self._checked(x, t)
+        parts = [self.networks.log_density(*chunk) for chunk in self._blocks(t, x)]
+        return torch.cat(parts).cpu().double().numpy()
+
+    def _checked(self, x: np.ndarray, t: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions, and a time for each of them."""
         x = np.asarray(x, dtype=float)
         n_dims = len(self.scaling.centre)
         if x.ndim != 2 or x.shape[1] != n_dims:
@@ -54,12 +91,12 @@ class Model:
         if t.shape not in ((), (1,), (len(x),)):
             msg = f"t has shape {t.shape}; a number or one time for each of the {len(x)} cells of x is needed."
             raise ValueError(msg)
-        t = np.broadcast_to(t, len(x))
+        return x, np.broadcast_to(t, len(x))
+
+    def _blocks(self, t: np.ndarray, x: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Unitless times and positions, not too many cells at once."""
         inputs = self._tensor(self.scaling.to_unitless_time(t)), self._tensor(self.scaling.to_unitless(x))
-        parts = [self.networks(*chunk) for chunk in zip(*(i.split(BLOCK_CELLS) for i in inputs), strict=True)]
-        v, g = (torch.cat(p).cpu().double().numpy() for p in zip(*parts, strict=True))
-        unit = self.scaling.time_unit_at(t)
-        return self.scaling.displacement(v) / unit[:, None], g / unit
+        return zip(*(i.split(BLOCK_CELLS) for i in inputs), strict=True)
 
     def simulate(
         self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float
