@@ -57,11 +57,11 @@ def evaluate(
         between the simulated cells ``X`` weighted by mass and the observed ones ``Y``. The estimate is unbiased: for
         two samples of one population it is 0 on average, so it may be below 0. On the cells of the fit it mostly is.
     ``energy_floor``
-        What chance alone makes of ``energy``: of samples of one population, as large as those compared, 95% have a
-        smaller one. So an energy below the floor is no more than chance, and one above is a difference. It is the 95%
-        quantile of the energy distance between random halves of the observed cells, times
-        ``(1/n + 1/m) / (1/h + 1/h')``, with ``m`` observed cells, halves of ``h`` and ``h'`` and the effective number
-        ``n = sum(mass)**2 / sum(mass**2)`` of simulated cells. NaN where fewer than 4 cells are observed.
+        What chance alone makes of ``energy``: an energy below the floor is no more than chance. Of pairs of samples of
+        one population, as large as those compared, 95% have a smaller energy distance. The floor is the 95% quantile of
+        the energy distance between random halves of the observed cells, times ``(1/n + 1/m) / (1/h + 1/h')``, with
+        ``m`` observed cells, halves of ``h`` and ``h'``, and ``n = sum(mass)**2 / sum(mass**2)``, the effective number
+        of simulated cells. NaN where fewer than 4 cells are observed.
     ``spread``
         Total variance of all simulated cells, weighted by mass, over that of the observed ones. Below 1 the simulated
         population has shrunk.
