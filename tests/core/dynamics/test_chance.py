@@ -150,6 +150,13 @@ def test_a_steep_score_takes_short_steps_and_too_steep_a_one_is_refused_with_a_n
     assert 0.5 < will_do < 1.0
 
 
+def test_steps_become_shorter_where_the_score_becomes_steeper_on_the_way():
+    """A population that gathers a hundredfold between two times that are kept stays as it should."""
+    x = np.random.default_rng(0).standard_normal((5_000, 1))
+    paths = run(lambda t, x: -4.6 * x, rate(0.0), x, [0.0, 1.0], score=lambda t, x: -x * math.exp(9.2 * t), noise=0.7)
+    assert paths.positions[1].std() == pytest.approx(math.exp(-4.6), rel=0.1)
+
+
 def test_steepness_is_that_of_the_steepest_axis():
     def score(t, x):
         return -x * torch.tensor([1.0, 50.0, 3.0])

@@ -1,4 +1,4 @@
-"""Follow cells that wander, divide and die.
+"""Follow cells that take random steps, divide and die.
 
 With noise, dx = (v + noise^2/2 s) dt + noise dB, where s is the score, the gradient of the log density: what noise
 spreads the score gathers, and populations stay what they are without (:cite:p:`Song21`, section 4.3). Backward in time
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from torch import Tensor
 from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
 from vgfm_sc.core.dynamics.model import Model
 from vgfm_sc.core.dynamics.networks import Networks
+from vgfm_sc.core.dynamics.scaling import Scaling
 
 MOST_NUMBERS = 2**29
 """Coordinates of all paths at all times kept: 2 GB in single precision, twice that while they are put together."""
@@ -38,6 +40,9 @@ STABLE = 0.1
 
 MOST_STEPS = 20_000
 """Steps of a whole run: more take minutes and say that noise is too large."""
+
+STRETCH = 0.1
+"""Unitless time after which the steepness of the score is measured again: it changes along an interval."""
 
 PROBED, PROBES, PROBE = 200, 4, 1e-2
 """Cells at which the steepness of the score is measured, steps of the power method at each, and their length."""
@@ -119,32 +124,38 @@ def follow(
     cells = _Population(start)
     kept, taken = [(cells.x, cells.mass(branching))], 0
     for k, (before, after) in enumerate(zip(times[:-1], times[1:], strict=True), start=1):
-        span = abs(after - before)
-        fastest = scaling.time_unit_at(np.linspace(before, after, CLOCK_READINGS)).min()
-        n_steps = max(1, math.ceil(span / fastest / step - ROUNDING))
-        if noise:
-            some = cells.x[cells.living.to(device)]
-            steep = steepness(networks, float(scaling.to_unitless_time(before)), some, generator)
-            settling = span * (noise / scaling.length) ** 2 / 2 * steep  # how often it settles
-            n_steps = max(n_steps, math.ceil(settling / STABLE))
-            taken += n_steps
-            _check_steps(noise, taken, abs(times[-1] - times[0]) / abs(after - times[0]))
-        grid = scaling.to_unitless_time(np.linspace(before, after, n_steps + 1)).tolist()
-        common = networks.common_growth(grid).diff()
-        spread = noise * math.sqrt(span / n_steps) / scaling.length
-        for t, t_next, growth in zip(grid[:-1], grid[1:], common.tolist(), strict=True):
-            here = cells.x[cells.living.to(device)]
-            there, log_growth = _heun(networks, t, t_next - t, here, spread, generator)
-            cells.x = cells.x.index_copy(0, cells.living.to(device), there)
-            log_growth = log_growth.cpu().double() + growth
-            if branching:
-                cells.divide(log_growth, generator)
-                n = len(cells.parent)
-                check_size(n, len(times), x.shape[1], f"By time {times[k]:g} {n:,} cells have lived")
-            else:
-                cells.log_m += log_growth
+        n_stretches = math.ceil(_ticks(scaling, before, after) / max(STRETCH, step) - ROUNDING) if noise else 1
+        for first, last in pairwise(np.linspace(before, after, max(1, n_stretches) + 1)):
+            n_steps = max(1, math.ceil(_ticks(scaling, first, last) / step - ROUNDING))
+            if noise:
+                here = cells.x[cells.living.to(device)]
+                ends = scaling.to_unitless_time(np.array([first, last])).tolist()
+                steep = max(steepness(networks, t, here, generator) for t in ends)
+                settles = abs(last - first) * (noise / scaling.length) ** 2 / 2 * steep  # so many times
+                n_steps = max(n_steps, math.ceil(settles / STABLE))
+                taken += n_steps
+                _check_steps(noise, taken, abs(times[-1] - times[0]) / abs(last - times[0]))
+            grid = scaling.to_unitless_time(np.linspace(first, last, n_steps + 1)).tolist()
+            common = networks.common_growth(grid).diff()
+            spread = noise * math.sqrt(abs(last - first) / n_steps) / scaling.length
+            for t, t_next, growth in zip(grid[:-1], grid[1:], common.tolist(), strict=True):
+                here = cells.x[cells.living.to(device)]
+                there, log_growth = _heun(networks, t, t_next - t, here, spread, generator)
+                cells.x = cells.x.index_copy(0, cells.living.to(device), there)
+                log_growth = log_growth.cpu().double() + growth
+                if branching:
+                    cells.divide(log_growth, generator)
+                    n = len(cells.parent)
+                    check_size(n, len(times), x.shape[1], f"By time {times[k]:g} {n:,} cells have lived")
+                else:
+                    cells.log_m += log_growth
         kept.append((cells.x, cells.mass(branching)))
     return _joined(kept, cells.parent.numpy(), x, start.cpu(), scaling.displacement)
+
+
+def _ticks(scaling: Scaling, before: float, after: float) -> float:
+    """Unitless time that passes at most, were it as fast throughout as at its fastest."""
+    return abs(after - before) / scaling.time_unit_at(np.linspace(before, after, CLOCK_READINGS)).min()
 
 
 def _heun(

@@ -160,7 +160,9 @@ def _matched(
     if found is not None:
         networks.load_state_dict({name: torch.as_tensor(found[f"weights.{name}"]) for name in networks.state_dict()})
         generator.set_state(torch.as_tensor(found["generator"]))
-        return networks, {name[8:]: values for name, values in found.items() if name.startswith("history.")}
+        return networks, {
+            name.removeprefix("history."): values for name, values in found.items() if name.startswith("history.")
+        }
     with bar("matching", settings.match_steps) as progress:
         networks, history = matching.match(
             networks,
