@@ -35,7 +35,7 @@ def main() -> None:
     vgfm_sc.tl.simulate(adata)
 
     table = vgfm_sc.tl.evaluate(adata)
-    print(table[["time", "w1", "w1_floor", "rme"]].round(4).to_string(index=False))
+    print(table[["time", "energy", "energy_floor", "spread", "rme"]].round(4).to_string(index=False))
     if "true_growth" in adata.obs:
         correlation = np.corrcoef(adata.obs["vgfm_growth"], adata.obs["true_growth"])[0, 1]
         print(f"growth correlation with truth: {correlation:.3f}")
