@@ -56,9 +56,9 @@ def fit(
 
     Neighbouring snapshots are coupled by semi-relaxed optimal transport, a velocity and a growth network are
     regressed on the coupled paths, and both are refined by simulating from the first snapshot and comparing with the
-    later ones (VGFM, :cite:p:`Wang25`, sections 4 and 5). The comparison is by energy distance, which a population that
-    shrinks does not win. The gradient of the log density, the score, is learnt beside them, for `vgfm_sc.tl.simulate`
-    with noise.
+    later ones (VGFM, :cite:p:`Wang25`, sections 4 and 5). Populations are compared by energy distance, which does not
+    reward them for shrinking. A third network learns the score, the gradient of the log density, for
+    `vgfm_sc.tl.simulate` with noise.
 
     Growth is measured against population sizes. By default each cell counts as mass 1: the numbers of cells per time
     point are read as relative sizes, and where they only reflect how many cells were loaded, growth shows that, not

@@ -39,8 +39,8 @@ def simulate(
 
     Without ``noise`` and ``branching`` the run is deterministic and each cell carries a mass, 1 at its start, that
     grows or shrinks. Two things can be left to chance. With ``noise`` cells take random steps, and the score that the
-    fit has learnt draws them back to where cells are: ``dx = (v + noise^2 / 2 score) dt + noise dB``. One cell takes a
-    course of its own in every run, and the population at every time is the same with any noise, or none
+    fit has learnt draws them back to where cells are: ``dx = (v + noise^2 / 2 score) dt + noise dB``. A cell takes
+    another course in every run, and the population at every time is the same with any noise, or none
     (:cite:p:`Song21`; :cite:p:`Tong24b`). Snapshots do not say how much noise there is, so the number is yours. With
     ``branching``, forward in time only, cells divide and die in place of carrying a mass. The expected number of cells
     is the mass of the run without.

@@ -1,8 +1,8 @@
 """Follow cells that take random steps, divide and die.
 
-With noise, dx = (v + noise^2/2 s) dt + noise dB, where s is the score, the gradient of the log density: what noise
-spreads the score gathers, and populations stay what they are without (:cite:p:`Song21`, section 4.3). Backward in time
-v changes its sign and s does not. Over a step h, with a standard normal number z for each axis and
+With noise, dx = (v + noise^2/2 s) dt + noise dB, where s is the score, the gradient of the log density. Noise spreads a
+population and the score gathers it, so it stays as it is without noise (:cite:p:`Song21`, section 4.3). Backward in
+time v changes its sign and s does not. Over a step h, with a standard normal number z for each axis and
 b = h v + |h| noise^2/2 s, a cell at x goes to
 
     x + 1/2 (b(t, x) + b(t + h, x')) + noise sqrt(|h|) z,    x' = x + b(t, x) + noise sqrt(|h|) z,
