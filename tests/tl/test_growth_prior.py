@@ -127,7 +127,7 @@ def test_a_true_prior_helps_and_a_wrong_one_is_overruled_as_rho_falls():
     adata = datasets.toggle_switch(n_per_branch=100, seed=0)
     truth = adata.obs["true_growth"]
     adata.obs["right"], adata.obs["wrong"] = truth, truth.max() - truth
-    r, quick = {}, {"match_steps": 800, "fit_steps": 0, "progress": False}
+    r, quick = {}, {"match_steps": 800, "fit_steps": 0, "score": False, "progress": False}
     for prior in (None, "right", "wrong"):
         for rho in (0.1, 10.0):
             tl.fit(adata, "time", use_rep="X_genes", method=methods.vgfm(rho=rho), growth_prior=prior, **quick)

@@ -236,7 +236,7 @@ def test_a_time_that_was_left_out_is_met():
     out = (adata.obs["time"] == 2).to_numpy()
     with_pca(adata, 10, train=~out)
     rest, truth = adata[~out].copy(), adata[out].copy()
-    tl.fit(rest, "time", progress=False, fit_steps=0)
+    tl.fit(rest, "time", fit_steps=0, score=False, progress=False)
     found = tl.interpolate(rest, 2.0, cluster_key="cell_type")
 
     x, mass, seen = found.obsm["X_pca"].astype(float), found.obs["vgfm_mass"].to_numpy(float), truth.obsm["X_pca"]

@@ -101,7 +101,7 @@ def test_on_a_umap_velocity_points_where_cells_go():
     sc.tl.umap(both, random_state=0)
     umap = both.obsm["X_umap"]
     adata.obsm["X_umap"] = umap[: adata.n_obs]
-    tl.fit(adata, "time", use_rep="X_state", match_steps=1500, fit_steps=0, progress=False)
+    tl.fit(adata, "time", use_rep="X_state", match_steps=1500, fit_steps=0, score=False, progress=False)
     tl.project(adata)
     moved = umap[adata.n_obs :] - umap[: adata.n_obs]
     found = adata.obsm["vgfm_velocity_umap"]

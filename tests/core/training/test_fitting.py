@@ -9,6 +9,8 @@ from vgfm_sc.core.training import fitting
 from vgfm_sc.core.training.energy import energy_distance
 from vgfm_sc.core.training.settings import Settings
 
+COUNTS = (3, 2)
+
 
 def course(n=25, d=2, seed=0):
     g = torch.Generator().manual_seed(seed)
@@ -32,7 +34,7 @@ def networks(seed=0):
 @pytest.mark.parametrize("part", ["velocity", "growth"])
 def test_gradient_of_both_networks_agrees_with_finite_differences(part):
     model, data = networks(), course()
-    fitting.distribution_loss(model, data, mass_weight=3.0).backward()
+    fitting.distribution_loss(model, data, COUNTS, mass_weight=3.0).backward()
     rng = np.random.default_rng(0)
     for name, weight in model.named_parameters():
         if not name.startswith(part):
@@ -54,8 +56,7 @@ def exact_loss(model, data, *, mass_weight):
     x, log_m, loss = data.snapshots[0], torch.zeros(len(data.snapshots[0]), dtype=torch.float64), 0.0
     for k in (1, 2):
         start, stop = data.times[k - 1], data.times[k]
-        n = max(1, round(fitting.STEPS_PER_UNIT * (stop - start)))
-        x, log_m = flow.runge_kutta(model, x, log_m, start, stop, n)
+        x, log_m = flow.runge_kutta(model, x, log_m, start, stop, COUNTS[k - 1])
         at, y, mass = x.detach().numpy(), data.snapshots[k].numpy(), log_m.detach().exp().numpy()
         p = mass / mass.sum()
         loss += 2 * (p @ cdist(at, y)).mean() - p @ cdist(at, at) @ p - cdist(y, y).mean()
@@ -92,9 +93,30 @@ def test_a_careless_rate_never_returns_a_worse_model():
     data = single()
     good, _ = fit(made(16), data, fit_steps=40, fit_lr=0.1)
     before = fitting.score(good, data)
-    spoiled, history = fit(good, data, fit_lr=0.3)
+    spoiled, history = fit(good, data, fit_steps=10, fit_lr=0.1)
     assert history["score"][1:].max() > before  # steps did harm
     assert fitting.score(spoiled, data) <= before + 1e-9
+
+
+def test_steps_are_as_many_as_an_interval_needs():
+    data = course()
+    at_rest = networks()
+    for part in (at_rest.velocity, at_rest.growth):
+        torch.nn.init.zeros_(part[-1].weight)
+    assert fitting.step_counts(at_rest, data) == [1, 1]
+    model = networks()
+    with torch.no_grad():
+        model.velocity[0].weight *= 6  # changes fast in place and time
+        model.velocity[-1].weight *= 6
+    counts = fitting.step_counts(model, data)
+    assert counts[0] > 1
+    x, interval = data.snapshots[0], data.times[:2]
+    exact, _ = flow.integrate(model.individual, x, torch.zeros_like(x[:, 0]), interval, tol=1e-8)
+    errors = []
+    for n in (counts[0], counts[0] // 2):
+        reached, _ = flow.runge_kutta(model.individual, x, torch.zeros_like(x[:, 0]), *interval, n)
+        errors.append(float((reached - exact[1]).detach().square().mean().sqrt()))
+    assert errors[0] <= 1.1 * fitting.STEP_ERROR < errors[1]
 
 
 def test_cost_of_a_step_does_not_grow_with_the_data(monkeypatch):

@@ -35,8 +35,8 @@ from vgfm_sc.core.dynamics.scaling import Scaling
 MOST_NUMBERS = 2**29
 """Coordinates of all paths at all times kept: 2 GB in single precision, twice that while they are put together."""
 
-STABLE = 0.1
-"""Longest step as a share of the time in which score and noise settle: variance then errs by some thousandths."""
+STABLE = 0.2
+"""Longest step as a share of the time in which score and noise settle: variance then errs by a hundredth at most."""
 
 MOST_STEPS = 20_000
 """Steps of a whole run: more take minutes and say that noise is too large."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,4 +18,25 @@ def energy_distance(x: Tensor, log_m: Tensor, y: Tensor) -> Tensor:
     p, q = torch.softmax(log_m, dim=0), torch.full_like(y[:, 0], 1 / len(y))
     with torch.no_grad():
         among = q @ torch.cdist(y, y) @ q
-    return 2 * (p @ torch.cdist(x, y) @ q) - p @ torch.cdist(x, x) @ p - among
+    return 2 * (p @ _distances(x, y) @ q) - p @ _distances(x, x) @ p - among
+
+
+class _Distances(torch.autograd.Function):
+    """`torch.cdist`, whose own gradient not every device has."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        distance = torch.cdist(x, y)
+        ctx.save_for_backward(x, y, distance)
+        return distance
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        x, y, distance = ctx.saved_tensors
+        share = torch.where(distance > 0, slope / distance, 0)
+        return share.sum(dim=1)[:, None] * x - share @ y, share.sum(dim=0)[:, None] * y - share.T @ x
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    found: Tensor = _Distances.apply(x, y)
+    return found

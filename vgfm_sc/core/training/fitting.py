@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,15 @@ from vgfm_sc.core.training.energy import energy_distance
 from vgfm_sc.core.training.optim import Optimiser, move_towards
 from vgfm_sc.core.training.settings import Settings
 
-STEPS_PER_UNIT = 4
-"""Runge-Kutta steps per mean interval: with fewer, the networks learn the integrator's error."""
+STEP_ERROR = 0.001
+"""Largest root-mean-square error of the Runge-Kutta steps of an interval, unitless: with more, the networks learn to
+make it good, and their flow is another."""
+
+MOST_STEPS = 16
+"""Runge-Kutta steps of an interval, at most."""
+
+PROBE_CELLS = 256
+"""Cells by which that error is measured."""
 
 AVERAGE = 0.9
 """Decay of the weight average that is judged."""
@@ -28,7 +36,7 @@ GRADIENT_NORM = 1.0
 CHECK_EVERY = 10
 """Steps between judgements of the average."""
 
-CHECK_CELLS = 1500
+CHECK_CELLS = 4000
 """Cells of each snapshot on which the average is judged."""
 
 CHECK_TOL = 1e-4
@@ -86,8 +94,10 @@ def fit(
     n_steps, patience = settings.fit_steps, settings.patience
     average, optimiser = copy.deepcopy(networks), Optimiser(networks, settings.fit_lr, n_steps)
     for k in range(n_steps):
+        if k % CHECK_EVERY == 0:
+            counts = step_counts(average, judged)
         drawn = sample.some(settings.fit_cells, generator)
-        loss = distribution_loss(networks, drawn, mass_weight=settings.mass_weight)
+        loss = distribution_loss(networks, drawn, counts, mass_weight=settings.mass_weight)
         if not torch.isfinite(loss):
             history["loss"].append(loss.item())
             break
@@ -112,16 +122,36 @@ def fit(
     return best, {name: np.asarray(values) for name, values in history.items()}
 
 
-def distribution_loss(networks: Networks, sample: Sample, *, mass_weight: float) -> Tensor:
+@torch.no_grad()
+def step_counts(networks: Networks, sample: Sample) -> list[int]:
+    """Runge-Kutta steps of each interval, a power of two, whose error is at most `STEP_ERROR`.
+
+    The error is estimated as the difference that twice as many steps make, in position along an axis or in log mass.
+    """
+    x = sample.snapshots[0][:PROBE_CELLS]
+    log_m, counts = torch.zeros_like(x[:, 0]), []
+    for start, stop in pairwise(sample.times):
+        n, reached = 1, flow.runge_kutta(networks.individual, x, log_m, start, stop, 1)
+        while n < MOST_STEPS:
+            finer = flow.runge_kutta(networks.individual, x, log_m, start, stop, 2 * n)
+            error = max(float((a - b).square().mean().sqrt()) for a, b in zip(reached, finer, strict=True))
+            if error <= STEP_ERROR:
+                break
+            n, reached = 2 * n, finer
+        counts.append(n)
+        x, log_m = reached
+    return counts
+
+
+def distribution_loss(networks: Networks, sample: Sample, counts: Sequence[int], *, mass_weight: float) -> Tensor:
     """Sum over later snapshots of the energy distance and ``mass_weight`` times the squared relative mass error.
 
-    NaN where the simulation leaves the finite numbers.
+    ``counts``: Runge-Kutta steps of each interval. NaN where the simulation leaves the finite numbers.
     """
     x = sample.snapshots[0]
     log_m, loss = torch.zeros_like(x[:, 0]), x.new_zeros(())
-    for k in range(1, len(sample.times)):
+    for k, n in enumerate(counts, start=1):
         start, stop = sample.times[k - 1], sample.times[k]
-        n = max(1, round(STEPS_PER_UNIT * (stop - start)))
         x, log_m = flow.runge_kutta(networks.individual, x, log_m, start, stop, n)
         loss = loss + energy_distance(x, log_m, sample.snapshots[k])
         loss = loss + mass_weight * squared_mass_error(log_m, sample.totals[k], sample.n_start)

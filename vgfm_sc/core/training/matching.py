@@ -25,11 +25,11 @@ BLOCK_NUMBERS = 2**22
 Path = Callable[[Tensor, Tensor, Tensor, Tensor], PathPoint]
 
 
-SCORE_BLUR = 0.4
+SCORE_BLUR = 0.3
 """Standard deviation, per axis, of the blur that the score is learnt with, as a share of the distance between a cell
 and its nearest neighbour per axis."""
 
-LEAST_BLUR = 0.01
+LEAST_BLUR = 0.03
 """Unitless; where cells share one point, as copies do, their density has no score without it."""
 
 SHORTEST_SHARE = 0.01
