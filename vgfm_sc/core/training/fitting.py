@@ -21,7 +21,7 @@ STEP_ERROR = 0.001
 """Largest root-mean-square error of the Runge-Kutta steps of an interval, unitless: with more, the networks learn to
 make it good, and their flow is another."""
 
-MOST_STEPS = 16
+MOST_STEPS = 8
 """Runge-Kutta steps of an interval, at most."""
 
 PROBE_CELLS = 256
@@ -124,7 +124,7 @@ def fit(
 
 @torch.no_grad()
 def step_counts(networks: Networks, sample: Sample) -> list[int]:
-    """Runge-Kutta steps of each interval, a power of two, whose error is at most `STEP_ERROR`.
+    """Runge-Kutta steps of each interval: the least power of two whose error is at most `STEP_ERROR`, or `MOST_STEPS`.
 
     The error is estimated as the difference that twice as many steps make, in position along an axis or in log mass.
     """
