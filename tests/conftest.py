@@ -80,11 +80,11 @@ def fitted(unfitted, small) -> ad.AnnData:
 
 @pytest.fixture(scope="session")
 def fitted_branching() -> ad.AnnData:
-    """A branching process with known fates after a fit with all defaults, for slow tests; copy before changing."""
+    """A branching process with known fates after a fit, for slow tests; copy before changing."""
     from vgfm_sc import datasets, tl
 
     adata = datasets.branching(n_dims=2, seed=1)
-    tl.fit(adata, "time", use_rep="X_state", progress=False)
+    tl.fit(adata, "time", use_rep="X_state", fit_steps=60, score=False, progress=False)
     return adata
 
 

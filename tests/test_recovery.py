@@ -47,7 +47,7 @@ def test_toggle_switch_growth_and_velocity():
 @pytest.fixture(scope="module")
 def branching():
     adata = vgfm_sc.datasets.branching(n_cells=400, n_dims=5, times=(0.0, 0.5, 1.0, 2.0, 2.5), seed=0)
-    adata.uns["score"] = score(adata, "X_state")
+    adata.uns["score"] = score(adata, "X_state", score=False, fit_steps=60)
     return adata
 
 
@@ -88,7 +88,7 @@ def test_simulation_gene(shared_data):
     out = np.random.default_rng(0).random(adata.n_obs) < 1 / 3
     counts = {int(t): int((time == t).sum()) for t in np.unique(time)}
     rest, unseen = adata[~out].copy(), adata[out]
-    vgfm_sc.tl.fit(rest, "time", use_rep="X_data", mass=counts, progress=False)
+    vgfm_sc.tl.fit(rest, "time", use_rep="X_data", mass=counts, score=False, progress=False)
     model = vgfm_sc.get.model(rest)
     start = rest.obsm["X_data"][rest.obs["time"] == 0]
     positions, mass = model.simulate(start, sorted(counts), tol=1e-4)
@@ -104,7 +104,7 @@ def test_simulation_gene(shared_data):
 
 
 def test_dyngen(shared_data):
-    result = score(table_data(shared_data / "dyngen.csv"), "X_data")
+    result = score(table_data(shared_data / "dyngen.csv"), "X_data", score=False)
     assert result["w1"] <= 0.10 and result["rme_alone"] <= 0.02
 
 
@@ -115,7 +115,7 @@ def test_mouse_hematopoiesis(shared_data):
 
 def test_gaussian_mixture_in_many_dimensions_keeps_masses_and_widths():
     adata = vgfm_sc.datasets.gaussian_mixture(seed=0)
-    vgfm_sc.tl.fit(adata, "time", use_rep="X_gaussian", progress=False)
+    vgfm_sc.tl.fit(adata, "time", use_rep="X_gaussian", score=False, progress=False)
     x = adata.obsm["X_gaussian"]
     first, last = (x[(adata.obs["time"] == t).to_numpy()] for t in (0, 1))
     positions, masses = vgfm_sc.get.model(adata).simulate(first, [0, 1], tol=1e-4)
