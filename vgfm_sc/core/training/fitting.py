@@ -21,8 +21,8 @@ STEP_ERROR = 0.001
 """Largest root-mean-square error of the Runge-Kutta steps of an interval, unitless: with more, the networks learn to
 make it good, and their flow is another."""
 
-MOST_STEPS = 8
-"""Runge-Kutta steps of an interval, at most."""
+ENOUGH_STEPS = 8
+"""Runge-Kutta steps per mean interval that are enough, whatever the error."""
 
 PROBE_CELLS = 256
 """Cells by which that error is measured."""
@@ -124,15 +124,16 @@ def fit(
 
 @torch.no_grad()
 def step_counts(networks: Networks, sample: Sample) -> list[int]:
-    """Runge-Kutta steps of each interval: the least power of two whose error is at most `STEP_ERROR`, or `MOST_STEPS`.
+    """Runge-Kutta steps of each interval: the least power of two that brings their error to `STEP_ERROR`.
 
-    The error is estimated as the difference that twice as many steps make, in position along an axis or in log mass.
+    Or about `ENOUGH_STEPS` per mean interval, where these do not. The error is estimated as the difference that twice
+    as many steps make, in position along an axis or in log mass.
     """
     x = sample.snapshots[0][:PROBE_CELLS]
     log_m, counts = torch.zeros_like(x[:, 0]), []
     for start, stop in pairwise(sample.times):
         n, reached = 1, flow.runge_kutta(networks.individual, x, log_m, start, stop, 1)
-        while n < MOST_STEPS:
+        while n < ENOUGH_STEPS * max(1.0, stop - start):
             finer = flow.runge_kutta(networks.individual, x, log_m, start, stop, 2 * n)
             error = max(float((a - b).square().mean().sqrt()) for a, b in zip(reached, finer, strict=True))
             if error <= STEP_ERROR:
