@@ -184,6 +184,8 @@ def pretended_cuda(monkeypatch) -> Iterator[PretendedDevice]:
     """``with pretended_cuda(monkeypatch) as device: ...`` runs on a GPU that is not there."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    if hasattr(torch, "accelerator"):  # a torch built for GPUs asks the driver whether a graph is being recorded
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # else parameters keep their type, and place
     try:
