@@ -52,7 +52,7 @@ def test_the_device_refuses_what_a_real_one_refuses(cuda):
 WAYS = {
     "vgfm": {},
     "otcfm": {"method": "otcfm"},
-    "as published": {"method": methods.vgfm(drift_rho=None, smooth=False)},
+    "as published": {"method": methods.vgfm(drift_rho=None, smooth=False, shared_growth=False)},
     "ensemble": {"n_models": 2},
     "validation": {"validation": 0.3},
     "prior": {"growth_prior": "prior"},

@@ -28,6 +28,7 @@ SOLVED = 1e-3
 METHODS = {
     "vgfm": methods.vgfm(),
     "without drift": methods.vgfm(drift_rho=None),
+    "growth of each interval": methods.vgfm(shared_growth=False),
     "otcfm": methods.otcfm(),
     "bridge": methods.Method(partial(methods.bridge(sigma=1).coupling, spread=0.3)),
 }

@@ -280,7 +280,7 @@ NOT_THESE = [
     ({"growth.2.bias": None}, r"growth\.2\.bias"),
     ({"velocity.0.weight": None}, r"velocity\.0\.weight"),
     ({"another": np.zeros(3, np.float32)}, "another"),
-    ({"times": np.zeros(4, np.float32)}, "times"),
+    ({"times": np.zeros(5, np.float32)}, "times"),
     ({"velocity.0.bias": np.full(8, np.nan, np.float32)}, r"not finite.*velocity\.0\.bias.*tl\.fit"),
     ({"low": np.full(3, -np.inf, np.float32)}, "not finite.*low"),
     ({"velocity.0.bias": np.array(["a"] * 8)}, r"not finite floating-point.*velocity\.0\.bias"),

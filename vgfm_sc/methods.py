@@ -29,8 +29,9 @@ class Method:
     ----------
     coupling
         Function ``(x0, x1, mass0, mass1, generator) -> plan``: unitless positions, shapes ``(n, d)`` and ``(m, d)``,
-        float32 tensors on the device of the fit; masses of shapes ``(n,)`` and ``(m,)``, with a growth prior
-        ``mass0`` in the ratios that it expects at the end of the interval; a CPU ``torch.Generator``.
+        float32 tensors on the device of the fit; masses of shapes ``(n,)`` and ``(m,)``, a CPU ``torch.Generator``.
+        With a growth prior ``mass0`` is in the ratios that it expects at the end of the interval; with
+        ``shared_growth`` as in its middle, and so is ``mass1``, and growth beyond comes to the plan afterwards.
         The plan, shape ``(n, m)``, holds the mass each source cell sends to each target cell; it may be an array, a
         tensor, a scipy sparse matrix or a `vgfm_sc.core.coupling.Coupling`. Column j must sum to ``mass1[j]``, within
         0.1% of the total mass over all columns, and every row needs a positive sum: what a row sums to is what its
@@ -46,6 +47,9 @@ class Method:
         Stored with the result.
     settings
         Numbers worth storing with the result.
+    shared_growth
+        Cells of one state multiply alike at all times: all intervals are coupled first to learn how, and again with
+        that growth expected, see `vgfm_sc.core.transport.growth`. A course of one interval is coupled once.
     sigma
         Standard deviation of Brownian motion, per axis, in units of the representation per square root of the unit of
         time. Paths are then bridges of it: they wander about ``path``, and not at the ends. The coupling is also given
@@ -59,6 +63,7 @@ class Method:
     smooth: bool = False
     name: str = "custom"
     settings: dict[str, Any] = field(default_factory=dict)
+    shared_growth: bool = False
     sigma: float | None = None
 
     def __post_init__(self) -> None:
@@ -74,15 +79,17 @@ class Method:
 def vgfm(
     *,
     eps: float = 0.002,
-    rho: float = 0.5,
+    rho: float = 1.0,
     drift_rho: float | None = 0.2,
     noise: float = 0.75,
     smooth: bool = True,
+    shared_growth: bool = True,
 ) -> Method:
     """Joint velocity-growth flow matching (:cite:p:`Wang25`): semi-relaxed coupling, paths of even speed and growth.
 
-    Two additions, each of which can be turned off: cells are coupled from where they drift to, and paths, straight as
-    published, are bent to join smoothly. ``vgfm(drift_rho=None, smooth=False)`` couples and joins as published.
+    Three additions, each of which can be turned off: cells are coupled from where they drift to and with the growth
+    that they show at other times, and paths, straight as published, are bent to join smoothly.
+    ``vgfm(drift_rho=None, smooth=False, shared_growth=False)`` couples and joins as published.
 
     Parameters
     ----------
@@ -100,6 +107,9 @@ def vgfm(
     smooth
         Bend the straight paths so that velocity and growth are continuous across time points, see
         `vgfm_sc.core.training.smoothing`.
+    shared_growth
+        Let cells of one state multiply alike at all times, as far as the snapshots allow: what happens between two time
+        points that a fork lies between is told by later ones. See `vgfm_sc.core.transport.growth`.
 
     Examples
     --------
@@ -112,10 +122,10 @@ def vgfm(
             _checks.real(name, value)
     _checks.real("noise", noise, zero=True)
     coupling = partial(entropic.semi_relaxed, eps=eps, rho=rho, drift_rho=drift_rho)
-    settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth}
+    settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth, "shared_growth": shared_growth}
     if drift_rho is not None:
         settings["drift_rho"] = drift_rho
-    return Method(coupling, noise=noise, smooth=smooth, name="vgfm", settings=settings)
+    return Method(coupling, noise=noise, smooth=smooth, shared_growth=shared_growth, name="vgfm", settings=settings)
 
 
 def otcfm(*, eps: float = 0.002, noise: float = 0.75) -> Method:

@@ -83,6 +83,20 @@ def test_a_coupling_goes_to_arrays_and_back():
     assert again.convergence() == coupling.convergence()
 
 
+def test_growth_is_that_of_both_ends():
+    """What a source sends, it holds; what a target gets has grown by both."""
+    log_growth = np.array([0.3, -0.2, 0.0, 1.0, 0.5])
+    sent = PLAN / PLAN.sum(axis=1, keepdims=True)
+    coupling = Coupling(csr_array(2 * PLAN), np.ones(4), True, 0, 0.0).grown(log_growth).grown(log_growth)
+    np.testing.assert_allclose(coupling.plan.toarray(), 2 * PLAN * np.exp(2 * log_growth))
+    np.testing.assert_allclose(coupling.late_growth, 2 * log_growth)
+    grown = sent * np.exp(coupling.early_growth[:, None] + coupling.late_growth)
+    np.testing.assert_allclose(grown, coupling.plan.toarray())
+    np.testing.assert_allclose(coupling.row_mass, grown.sum(axis=1))
+    again = Coupling.of_arrays(coupling.arrays())
+    np.testing.assert_array_equal(again.late_growth, coupling.late_growth)
+
+
 def test_means_over_descendants_and_ancestors():
     coupling = Coupling(csr_array(PLAN), np.ones(4), True, 0, 0.0)
     values = np.random.default_rng(1).standard_normal((5, 2))

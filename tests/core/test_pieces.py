@@ -255,3 +255,14 @@ def test_common_growth_is_the_integral_of_the_common_rate():
             fine = np.linspace(times[0], t, 200_001)
             rate = np.interp(fine, model.times, model.rates)
             assert float(growth) == pytest.approx(np.trapezoid(rate, fine), abs=1e-4)
+
+
+def test_a_common_rate_may_jump_at_a_time_point():
+    model = nets.Networks(1, 4, 1, 4, torch.Generator().manual_seed(0))
+    model.times.copy_(torch.tensor([-1.0, 1.0, 1.0, 2.0]))
+    model.rates.copy_(torch.tensor([0.5, 0.5, -2.0, -2.0]))
+    np.testing.assert_allclose(model.common_growth([-2.0, 0.0, 1.0, 1.5, 3.0]), [0, 1, 1.5, 0.5, -2.5])
+    x = torch.zeros(5, 1)
+    t = torch.tensor([-1.0, 0.9, 1.0, 1.1, 2.0])
+    added = model(t, x)[1] - model.individual(t, x)[1]
+    torch.testing.assert_close(added, torch.tensor([0.5, 0.5, -0.75, -2.0, -2.0]))

@@ -29,7 +29,7 @@ def solved(branched, recipe):
 
 
 def coupled(*args, fit=tl.fit, **named):
-    method = methods.vgfm(drift_rho=None, smooth=False)
+    method = methods.vgfm(drift_rho=None, smooth=False, shared_growth=False)
     return fit(*args, method=method, match_steps=2, fit_steps=0, width=16, depth=2, progress=False, **named)
 
 

@@ -47,7 +47,8 @@ def expectation(adata, k: int, name="expected") -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("method", "atol"), [(methods.Method(follow), 1e-5), (methods.vgfm(rho=1e6, drift_rho=None), 1e-2)]
+    ("method", "atol"),
+    [(methods.Method(follow), 1e-5), (methods.vgfm(rho=1e6, drift_rho=None, shared_growth=False), 1e-2)],
 )
 def test_row_masses_follow_the_prior_over_each_interval_where_nothing_speaks_against_it(data, quick, method, atol):
     """It is a rate: what it makes of a cell depends on the length of the interval. Its level is that of the totals."""

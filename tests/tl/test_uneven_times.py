@@ -77,10 +77,8 @@ def test_a_prior_is_per_hour(response):
     adata = response.copy()
     before = dict(zip(HOURS[:-1], np.diff(HOURS), strict=True))
     adata.obs["rate"] /= adata.obs["hours"].map(before).fillna(1.0).to_numpy()
-    tl.fit(
-        adata, "hours", growth_prior="rate", method=methods.vgfm(rho=1e6, drift_rho=None), match_steps=5, fit_steps=0,
-        width=8, progress=False,
-    )  # fmt: skip
+    method = methods.vgfm(rho=1e6, drift_rho=None, shared_growth=False)
+    tl.fit(adata, "hours", growth_prior="rate", method=method, match_steps=5, fit_steps=0, width=8, progress=False)
     for t, dt in before.items():
         here = adata.obs["hours"] == t
         expected = (adata.obs["rate"] * dt)[here]

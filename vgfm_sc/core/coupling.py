@@ -13,6 +13,8 @@ CONTRACT_TOL = 1e-3
 """Share of the total mass by which the columns of a plan may miss the target masses: solvers that stop at percents are
 refused, and rounding in single precision is not."""
 
+_ARRAYS = ("plan", "mass0", "late")
+
 
 @dataclass(frozen=True)
 class Coupling:
@@ -22,7 +24,8 @@ class Coupling:
     the source cells hold. ``converged``: whether a solver said so; `False` for a plan that came without a solver's
     report. ``marginal_error``: L1 error of the marginals as a share of the total mass, as solved; of a plan without a
     report that of its columns. ``n_parts``: couplings that it is the mean of; 1 when the snapshots were coupled whole.
-    ``solved``: whether there was a report.
+    ``solved``: whether there was a report. ``late``: log growth by target cell, shape ``(m,)``, of all mass that comes
+    to it; the rest of its growth is that of where it comes from. `None`: it is all.
     """
 
     plan: csr_array
@@ -32,11 +35,28 @@ class Coupling:
     marginal_error: float
     n_parts: int = 1
     solved: bool = True
+    late: np.ndarray | None = None
 
     @property
     def row_mass(self) -> np.ndarray:
         """What one unit of each source cell's mass becomes, shape ``(n,)``."""
         return self.plan.sum(axis=1) / self.mass0
+
+    @property
+    def late_growth(self) -> np.ndarray:
+        """Log growth of mass by its target cell, shape ``(m,)``."""
+        return np.zeros(self.plan.shape[1]) if self.late is None else self.late
+
+    @property
+    def early_growth(self) -> np.ndarray:
+        """Log growth of mass by its source cell, shape ``(n,)``; that between two cells is the sum of both."""
+        return np.log(self.plan @ np.exp(-self.late_growth) / self.mass0)
+
+    def grown(self, log_growth: np.ndarray) -> Coupling:
+        """What becomes of it when mass grows on the way by ``log_growth`` of its target cell, shape ``(m,)``."""
+        plan = self.plan.copy()
+        plan.data *= np.exp(log_growth)[plan.indices]
+        return replace(self, plan=plan, late=self.late_growth + log_growth)
 
     def over_descendants(self, values: np.ndarray) -> np.ndarray:
         """Mean of ``values``, shape ``(m, q)``, over each source cell's descendants, ``(n, q)``."""
@@ -48,21 +68,27 @@ class Coupling:
 
     def convergence(self) -> dict[str, bool | int | float]:
         """How well it was solved."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("plan", "mass0")}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _ARRAYS}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `of_arrays` makes the same coupling of."""
         plan = self.plan
         csr = {"data": plan.data, "indices": plan.indices, "indptr": plan.indptr, "shape": np.asarray(plan.shape)}
-        return {**csr, "mass0": self.mass0, **{name: np.asarray(value) for name, value in self.convergence().items()}}
+        late = {} if self.late is None else {"late": self.late}
+        return {
+            **csr,
+            **late,
+            "mass0": self.mass0,
+            **{name: np.asarray(value) for name, value in self.convergence().items()},
+        }
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Coupling:
         """The coupling of which `arrays` made these."""
         plan = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(map(int, arrays["shape"])))
         plan.check_format()
-        report = {field.name: arrays[field.name].item() for field in fields(cls) if field.name not in ("plan", "mass0")}
-        return cls(plan, arrays["mass0"], **report)
+        report = {field.name: arrays[field.name].item() for field in fields(cls) if field.name not in _ARRAYS}
+        return cls(plan, arrays["mass0"], late=arrays.get("late"), **report)
 
 
 def over_ancestors(plan, values: np.ndarray) -> np.ndarray:

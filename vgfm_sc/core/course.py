@@ -13,23 +13,25 @@ class Course:
     """Snapshots by time point, all unitless.
 
     ``positions``: cells to train on, shapes ``(n_k, d)``. ``times``: increasing. ``totals``: mass of each time point
-    relative to the first. ``masses``: that of a cell of each time point relative to one of the first. ``prior``: growth
-    rate expected of each cell, shapes ``(n_k,)``, if there is one. ``held_out``: cells that training does not see and
-    is judged on, if any, shapes ``(h_k, d)``. ``wander``: standard deviation per axis of Brownian motion over each
-    interval, where paths are bridges of it.
+    relative to the first. ``masses``: that of a cell of each time point relative to one of the first. ``durations``:
+    length of each interval in mean ones, as the user counts time, where ``times`` may pass unevenly. ``prior``: growth
+    expected of each cell per mean interval, shapes ``(n_k,)``, if there is any. ``held_out``: cells that training does
+    not see and is judged on, if any, shapes ``(h_k, d)``. ``wander``: standard deviation per axis of Brownian motion
+    over each interval, where paths are bridges of it.
     """
 
     positions: Sequence[np.ndarray]
     times: Sequence[float]
     totals: Sequence[float]
     masses: Sequence[float]
+    durations: Sequence[float]
     prior: Sequence[np.ndarray] | None = None
     held_out: Sequence[np.ndarray] | None = None
     wander: Sequence[float] | None = None
 
     def arrays(self) -> Iterator[np.ndarray]:
         """All numbers, and which of the parts are there."""
-        yield from (np.asarray(part, dtype=float) for part in (self.times, self.totals, self.masses))
+        yield from (np.asarray(part, dtype=float) for part in (self.times, self.totals, self.masses, self.durations))
         wander = None if self.wander is None else [np.asarray(self.wander, dtype=float)]
         for part in (self.positions, self.prior, self.held_out, wander):
             yield np.asarray(part is None)

@@ -77,8 +77,10 @@ def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
     if recipe.checkpoint is not None:
         method = recipe.method
         versions = vgfm_sc.__version__, version("torch"), version("numpy")
-        known = method.name, method.settings, method.noise, method.smooth, method.coupling, method.path
-        name = fingerprint(list(course.arrays()), settings, versions, recipe.device, known)
+        known = method.name, method.settings, method.noise, method.smooth, method.shared_growth
+        name = fingerprint(
+            list(course.arrays()), settings, versions, recipe.device, (*known, method.coupling, method.path)
+        )
         checkpoint = Checkpoint(Path(recipe.checkpoint), name)
     with devices.telling_what_to_lower("training"):
         trained = train(
@@ -118,17 +120,13 @@ def unitless_course(recipe: Recipe, x: np.ndarray) -> Course:
     masses = totals / [len(cells) for cells in rows]
     unitless = scaling.to_unitless(x)
     times = [float(t) for t in scaling.to_unitless_time(points)]
-    expected = None
-    if (
-        recipe.prior is not None
-    ):  # per unit of time, and the networks' is that of the interval to come; the last has none
-        units = np.append(np.diff(points) / np.diff(times), scaling.time_unit)
-        expected = [recipe.prior[cells] * unit for cells, unit in zip(rows, units, strict=True)]
+    expected = None if recipe.prior is None else [recipe.prior[cells] * scaling.time_unit for cells in rows]
     return Course(
         [unitless[cells] for cells in rows],
         times,
         (totals / totals[0]).tolist(),
         (masses / masses[0]).tolist(),
+        (np.diff(points) / scaling.time_unit).tolist(),
         expected,
         None if recipe.out is None else [unitless[cells] for cells in recipe.out],
         None if recipe.method.sigma is None else scaling.wander(recipe.method.sigma, points).tolist(),

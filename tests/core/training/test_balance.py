@@ -12,7 +12,7 @@ TOTALS = [1.0, 1.7, 0.6, 4.0]
 
 def problem(seed=0):
     """Networks in double precision with some growth of their own, and cells."""
-    networks = nets.Networks(2, 16, 2, len(TIMES), torch.Generator().manual_seed(seed)).double()
+    networks = nets.Networks(2, 16, 2, 2 * len(TIMES) - 2, torch.Generator().manual_seed(seed)).double()
     with torch.no_grad():
         networks.growth[-1].weight *= 5
     x = torch.randn(80, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -25,7 +25,8 @@ def followed(networks, x):
     course = [(x, log_m)]
     with torch.no_grad():
         for start, stop in zip(TIMES[:-1], TIMES[1:], strict=True):
-            course.append(flow.runge_kutta(networks, *course[-1], start, stop, 100))
+            reached = flow.runge_kutta(networks.individual, *course[-1], start, stop, 100)
+            course.append((reached[0], reached[1] + networks.common_growth([start, stop])[1]))
     return (torch.stack(parts) for parts in zip(*course, strict=True))
 
 
@@ -47,24 +48,30 @@ def test_chunks_change_nothing(monkeypatch):
     torch.testing.assert_close(again.rates, networks.rates, rtol=1e-4, atol=1e-4)
 
 
-def test_the_rate_is_common_to_all_cells_continuous_and_linear_between_time_points():
+def test_the_rate_is_common_to_all_cells_and_constant_between_time_points():
     networks, x = problem()
+    asked = [-1.2, -1.0, -0.9, -0.8, 0.3, 0.4, 1.0, 1.6]
     with torch.no_grad():
-        before = [networks(t, x)[1] for t in np.linspace(-1.2, 1.6, 57)]
+        before = [networks(t, x)[1] for t in asked]
         balance.balance(networks, x, TIMES, TOTALS)
-        added = [networks(t, x)[1] - g for t, g in zip(np.linspace(-1.2, 1.6, 57), before, strict=True)]
+        added = [networks(t, x)[1] - g for t, g in zip(asked, before, strict=True)]
     for part in added:
         torch.testing.assert_close(part, part[:1].expand_as(part))
-    found = np.array([float(part[0]) for part in added])
-    np.testing.assert_allclose(found, np.interp(np.linspace(-1.2, 1.6, 57), TIMES, networks.rates), atol=1e-9)
+    first, second, third = networks.rates[::2].tolist()
+    wanted = [first, first, (first + second) / 2, second, second, (second + third) / 2, third, third]
+    np.testing.assert_allclose([float(part[0]) for part in added], wanted, atol=1e-9)
 
 
-def test_the_rate_is_the_smallest_that_meets_the_totals():
-    """Any other differs by a zigzag that adds nothing to any interval: the one found has no part in it."""
-    networks, x = problem()
+@pytest.mark.parametrize("k", range(3))
+def test_a_surplus_in_one_interval_leaves_the_others_alone(k):
+    (networks, x), (other, _) = problem(), problem()
     balance.balance(networks, x, TIMES, TOTALS)
-    zigzag = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
-    assert float(networks.rates @ zigzag) == pytest.approx(0, abs=1e-9)
+    more = np.asarray(TOTALS)
+    more[k + 1 :] *= 3
+    balance.balance(other, x, TIMES, more)
+    change = np.zeros(3)
+    change[k] = np.log(3) / (TIMES[k + 1] - TIMES[k])
+    np.testing.assert_allclose((other.rates - networks.rates)[::2], change, atol=1e-9)
 
 
 def test_networks_that_meet_the_totals_are_left_alone():

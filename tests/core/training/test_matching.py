@@ -11,10 +11,14 @@ from vgfm_sc.core.training import matching
 PLAN = np.array([[0.2, 0.0, 1.8], [0.5, 0.25, 0.0]])
 
 
-def interval(noise=(0.0, 0.0), times=(1.0, 3.0), bridge=0.0):
+LATE = np.array([0.2, -0.4, 0.0])
+"""Log growth by target."""
+
+
+def interval(noise=(0.0, 0.0), times=(1.0, 3.0), bridge=0.0, late=None):
     x0 = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     x1 = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
-    coupling = Coupling(csr_array(PLAN), np.ones(2), True, 0, 0.0)
+    coupling = Coupling(csr_array(PLAN), np.ones(2), True, 0, 0.0, late=late)
     return matching.Interval(coupling, (x0, x1), times, straight, matching.Spread(noise, (0.1, 0.2), bridge), None)
 
 
@@ -29,16 +33,18 @@ def test_targets_are_per_unit_of_time_and_lie_on_the_path():
 
 
 @pytest.mark.parametrize("s", [0.0, 0.3, 1.0])
-def test_weighted_draws_have_the_mass_of_each_pair_at_each_s(s):
-    """The weighted frequency of pair (i, j) near s is a_i r_i^s pi_ij / r_i, relative to all."""
-    batch = interval().draw(400_000, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("late", [None, LATE], ids=["early", "late"])
+def test_weighted_draws_have_the_mass_of_each_pair_at_each_s(s, late):
+    """The weighted frequency of pair (i, j) near s is pi_ij exp((s - 1) g_ij), relative to all."""
+    batch = interval(late=late).draw(400_000, torch.Generator().manual_seed(0))
     near = ((batch.t - 1) / 2 - s).abs() < 0.05
     x0 = batch.x - (batch.t - 1)[:, None] * batch.v
     x1 = x0 + 2 * batch.v
     source, target = x0[:, 0].round().long(), x1[:, 0].round().long()
     seen = torch.zeros(2, 3).index_put_((source[near], target[near]), batch.w[near], accumulate=True).numpy()
-    row = PLAN.sum(1, keepdims=True)
-    want = PLAN * row ** (s - 1)
+    late = np.zeros(3) if late is None else late
+    early = np.log((PLAN * np.exp(-late)).sum(1, keepdims=True))  # a unit of mass at every source
+    want = PLAN * np.exp((s - 1) * (early + late))
     np.testing.assert_allclose(seen / seen.sum(), want / want.sum(), atol=0.01)
 
 
@@ -133,7 +139,7 @@ def test_the_score_is_learnt_beside_them_and_changes_nothing_of_them():
 
 def test_divergence_is_an_error():
     broken = interval()
-    broken.log_growth = torch.full_like(broken.log_growth, torch.inf)
+    broken.early = torch.full_like(broken.early, torch.inf)
     with pytest.raises(FloatingPointError, match="not finite"):
         matching.match(
             nets.Networks(2, 8, 1, 2, torch.Generator().manual_seed(0)), [broken], size=8, n_steps=3, lr=0.1,

@@ -57,10 +57,17 @@ def train(n=4, **changed):
 
         yield SimpleNamespace(update=update, n=0)
 
-    method = SimpleNamespace(coupling=changed.pop("coupling", at_random()), path=path.straight, noise=0.5, smooth=True)
+    method = SimpleNamespace(
+        coupling=changed.pop("coupling", at_random()),
+        path=path.straight,
+        noise=0.5,
+        smooth=True,
+        shared_growth=changed.pop("shared_growth", False),
+    )
     totals = [(20 + k) / 20 for k in range(n)]
     times, masses = changed.pop("times", [float(k) for k in range(n)]), changed.pop("masses", [1.0] * n)
-    course = Course(snapshots(n), times, totals, masses, changed.pop("prior", None))
+    durations = np.diff(times) / np.diff(times).mean()
+    course = Course(snapshots(n), times, totals, masses, durations, changed.pop("prior", None))
     settings = Settings(**NUMBERS | changed)
     return training.train(course, method, settings, device=torch.device("cpu"), bar=bar, checkpoint=None), bars
 

@@ -21,9 +21,10 @@ class Networks(nn.Module):
     Called as ``networks(t, x)`` with ``t`` a number or a tensor of shape ``(n,)`` and ``x`` of shape ``(n, d)``;
     answers the velocity, shape ``(n, d)``, and the growth rate d log m / dt, shape ``(n,)``. Growth is one number
     where velocity is many, and smoother: its network is half as wide and a layer less deep. To it comes a rate that
-    depends on time alone, ``rates`` at ``times``, linear in between: 0 until `balance` sets it. With ``with_score``
-    there is a network of the log density too, as large as that of growth. Weights are drawn from ``generator``; without
-    one they are whatever memory holds, to be loaded.
+    depends on time alone, ``rates`` at ``n_nodes`` ``times``, linear in between: 0 until `balance` sets it. A time that
+    stands there twice has a rate before and one after it, and their mean itself. With ``with_score`` there is a network
+    of the log density too, as large as that of growth. Weights are drawn from ``generator``; without one they are
+    whatever memory holds, to be loaded.
 
     Outside the box from ``low`` to ``high``, shape ``(d,)``, the answer is that of the nearest point of the box: where
     there are no data networks answer anything, and a cell that strays must not be carried off.
@@ -39,7 +40,7 @@ class Networks(nn.Module):
         n_dims: int,
         width: int,
         depth: int,
-        n_times: int,
+        n_nodes: int,
         generator: torch.Generator | None = None,
         *,
         with_score: bool = False,
@@ -55,8 +56,8 @@ class Networks(nn.Module):
                     initialise(layer, generator)
         self.register_buffer("low", torch.full((n_dims,), -torch.inf))
         self.register_buffer("high", torch.full((n_dims,), torch.inf))
-        self.register_buffer("times", torch.arange(n_times, dtype=torch.float32))
-        self.register_buffer("rates", torch.zeros(n_times))
+        self.register_buffer("times", torch.arange(n_nodes, dtype=torch.float32))
+        self.register_buffer("rates", torch.zeros(n_nodes))
 
     def forward(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Velocity and growth at ``(t, x)``."""
@@ -83,8 +84,8 @@ class Networks(nn.Module):
         nodes = self.times.cpu().double()
         ends = torch.as_tensor(times, dtype=torch.float64)
         grid = torch.cat([nodes, ends]).unique()
-        before, after = (self._common_rate(t.to(self.times)).cpu().double() for t in (grid[:-1], grid[1:]))
-        passed = torch.cat([grid.new_zeros(1), (grid.diff() * (before + after) / 2).cumsum(0)])
+        middle = self._common_rate(((grid[:-1] + grid[1:]) / 2).to(self.times)).cpu().double()
+        passed = torch.cat([grid.new_zeros(1), (grid.diff() * middle).cumsum(0)])
         at = passed[torch.searchsorted(grid, ends)]
         return at - at[0]
 
@@ -95,10 +96,13 @@ class Networks(nn.Module):
         self.high.copy_(high + MARGIN * (high - low))
 
     def _common_rate(self, t: Tensor) -> Tensor:
-        after = torch.searchsorted(self.times, t).clamp(1, len(self.times) - 1)
-        start, stop = self.times[after - 1], self.times[after]
-        share = ((t - start) / (stop - start)).clamp(0, 1)
-        return torch.lerp(self.rates[after - 1], self.rates[after], share)
+        sides = []
+        for right in (False, True):
+            after = torch.searchsorted(self.times, t, right=right).clamp(1, len(self.times) - 1)
+            start, stop = self.times[after - 1], self.times[after]
+            share = ((t - start) / (stop - start)).clamp(0, 1)
+            sides.append(torch.lerp(self.rates[after - 1], self.rates[after], share))
+        return (sides[0] + sides[1]) / 2
 
 
 def _column(t: float | Tensor, x: Tensor) -> Tensor:

@@ -25,8 +25,11 @@ def networks(weights: Mapping[str, np.ndarray], n_dims: int, width: int, depth: 
     if (layers, found.get("velocity.0.weight")) != (depth + 1, (width, n_dims + 1)):
         msg = f"{misfit}{layers} layers, velocity.0.weight of shape {found.get('velocity.0.weight')}."
         raise ValueError(msg)
+    n_nodes = 2 * (n_times - 1)
+    if found.get("rates") == (n_times,):  # the common rate of older results is linear between time points
+        n_nodes = n_times
     with torch.device("meta"):
-        empty = Networks(n_dims, width, depth, n_times, with_score=any(name.startswith("density.") for name in found))
+        empty = Networks(n_dims, width, depth, n_nodes, with_score=any(name.startswith("density.") for name in found))
     wanted = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
     if wanted != found:
         msg = f"{misfit}{sorted(set(wanted.items()) ^ set(found.items()))}."

@@ -91,8 +91,8 @@ class Interval:
         self.slopes = None if slopes is None else [Slopes(v * self.dt, g * self.dt) for v, g in slopes]
         plan = coupling.plan
         rows = np.repeat(np.arange(plan.shape[0]), np.diff(plan.indptr))
-        growth = coupling.row_mass
-        start, stop = plan.data / growth[rows], plan.data
+        early, late = coupling.early_growth, coupling.late_growth
+        start, stop = plan.data * np.exp(-early[rows] - late[plan.indices]), plan.data
         draw = 0.5 * (start / start.sum() + stop / stop.sum())
         device = self.x0.device
 
@@ -102,7 +102,7 @@ class Interval:
         self.rows, self.columns = to(rows, torch.int32), to(plan.indices, torch.int32)
         self.cumulative = to(np.cumsum(draw) / draw.sum(), torch.float64 if device.type != "mps" else torch.float32)
         self.weight = to(start / draw, torch.float32)
-        self.log_growth = to(np.log(growth), torch.float32)
+        self.early, self.late = to(early, torch.float32), to(late, torch.float32)
         self.log_totals = float(np.log(start.sum())), float(np.log(stop.sum()))
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
@@ -130,7 +130,7 @@ class Interval:
 
     def point(self, i: Tensor, j: Tensor, s: Tensor) -> PathPoint:
         """The pairs ``(i, j)`` at ``s``, derivatives per unit of s."""
-        ends = self.x0[i], self.x1[j], self.log_growth[i]
+        ends = self.x0[i], self.x1[j], self.early[i] + self.late[j]
         point = self.path(*ends, s)
         if self.slopes is None:
             return point

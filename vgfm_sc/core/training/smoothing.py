@@ -50,11 +50,12 @@ class Slopes(NamedTuple):
 def node_slopes(couplings: Sequence[Coupling], cells: Sequence[Tensor], times: Sequence[float]) -> list[Slopes]:
     """Slopes at the cells of every snapshot: means over the plans before and after."""
     x = [c.cpu().double().numpy() for c in cells]
-    leave, arrive, growth = [], [], []  # displacements from either end, and growth, over each interval
+    leave, arrive, grow, grown = [], [], [], []  # displacement and growth over each interval, seen from either end
     for k, coupling in enumerate(couplings):
         leave.append(coupling.over_descendants(x[k + 1]) - x[k])
         arrive.append(x[k + 1] - coupling.over_ancestors(x[k]))
-        growth.append(np.log(coupling.row_mass)[:, None])
+        grow.append(np.log(coupling.row_mass)[:, None])
+        grown.append(coupling.over_ancestors(coupling.early_growth[:, None]) + coupling.late_growth[:, None])
     dt = np.diff(times)
     v = _joined(
         couplings,
@@ -65,14 +66,13 @@ def node_slopes(couplings: Sequence[Coupling], cells: Sequence[Tensor], times: S
         [MOST * _size(part) / t for part, t in zip(leave, dt, strict=True)],
         VELOCITY_RUNOUT,
     )
-    rate = [part / t for part, t in zip(growth, dt, strict=True)]
     g = _joined(
         couplings,
-        rate,
-        [coupling.over_ancestors(part) for coupling, part in zip(couplings, rate, strict=True)],
+        [part / t for part, t in zip(grow, dt, strict=True)],
+        [part / t for part, t in zip(grown, dt, strict=True)],
         [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in leave],
         [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in arrive],
-        [max(MOST * _size(part), FREE) / t for part, t in zip(growth, dt, strict=True)],
+        [max(MOST * _size(part), FREE) / t for part, t in zip(grow, dt, strict=True)],
         GROWTH_RUNOUT,
     )
     like = cells[0]

@@ -21,6 +21,7 @@ from vgfm_sc.core.training import fitting, matching, smoothing
 from vgfm_sc.core.training.balance import balance
 from vgfm_sc.core.training.checkpoint import Checkpoint
 from vgfm_sc.core.training.settings import Settings
+from vgfm_sc.core.transport import growth
 from vgfm_sc.core.transport.entropic import expected
 
 Bar = Callable[[str, int], Any]
@@ -46,19 +47,15 @@ def train(
 ) -> Trained:
     """Train on ``course``.
 
-    ``method`` has ``coupling``, ``path``, ``noise`` and ``smooth``. Couplings and the matched networks are kept in
-    ``checkpoint`` when they are done, and taken from there if they have been before.
+    ``method`` has ``coupling``, ``path``, ``noise``, ``smooth`` and ``shared_growth``. Couplings and the matched
+    networks are kept in ``checkpoint`` when they are done, and taken from there if they have been before.
     """
-    couplings = []
-    with bar("coupling", len(course.times) - 1) as progress:
-        for coupling in _couplings(course, method.coupling, settings.seed, device, checkpoint):
-            couplings.append(coupling)
-            progress.update()
+    couplings = _couplings(course, method, settings.seed, device, bar, checkpoint)
     generator = torch.Generator().manual_seed(settings.seed)
     cells = [torch.tensor(x, dtype=torch.float32, device=device) for x in course.positions]
     drawn = torch.Generator().manual_seed(settings.seed)
     networks = Networks(
-        cells[0].shape[1], settings.width, settings.depth, len(cells), drawn, with_score=settings.score
+        cells[0].shape[1], settings.width, settings.depth, 2 * len(couplings), drawn, with_score=settings.score
     ).to(device)
     networks.keep_to(torch.cat(cells))
     intervals = _intervals(couplings, cells, course, method)
@@ -80,18 +77,40 @@ def train(
 
 
 def _couplings(
-    course: Course, couple: Callable, seed: int, device: torch.device, checkpoint: Checkpoint | None
+    course: Course, method: Any, seed: int, device: torch.device, bar: Bar, checkpoint: Checkpoint | None
+) -> list[Coupling]:
+    """The coupling of each interval; where growth is shared, after a first one that tells of it."""
+    n = len(course.times) - 1
+    first = method.shared_growth and n > 1  # one interval has nothing to learn from others
+    with bar("coupling", 2 * n if first else n) as progress:
+
+        def solved(course: Course, name: str) -> list[Coupling]:
+            couplings = []
+            for coupling in _solved(course, method, seed, device, checkpoint, name):
+                couplings.append(coupling)
+                progress.update()
+            return couplings
+
+        if first:
+            sample = growth.sampled(course, seed)
+            course = growth.told(course, sample, solved(sample, "first"))
+        return solved(course, "coupling")
+
+
+def _solved(
+    course: Course, method: Any, seed: int, device: torch.device, checkpoint: Checkpoint | None, name: str
 ) -> Iterator[Coupling]:
-    """The coupling of each interval, kept as soon as it is solved."""
+    """The coupling of each interval, kept under ``name`` as soon as it is solved."""
     # each interval draws from a generator of its own: no coupling depends on where, or after which, it was solved
     seeds = np.random.SeedSequence(seed).generate_state(len(course.times) - 1, np.uint64).tolist()
     tasks = []
     for k, own in enumerate(seeds):
-        log_growth = None if course.prior is None else course.prior[k] * (course.times[k + 1] - course.times[k])
+        log_growth = _expected(course, k, late=0.5 if method.shared_growth else 0.0)
         x0, x1 = (np.asarray(x, dtype=np.float32) for x in course.positions[k : k + 2])
+        couple = method.coupling
         informed = couple if course.wander is None else partial(couple, spread=course.wander[k])
         tasks.append((informed, x0, x1, tuple(course.masses[k : k + 2]), log_growth, device, own))
-    kept = [None if checkpoint is None else checkpoint.read(f"coupling{k}") for k in range(len(tasks))]
+    kept = [None if checkpoint is None else checkpoint.read(f"{name}{k}") for k in range(len(tasks))]
     solved = jobs.each(_coupled, [task for task, arrays in zip(tasks, kept, strict=True) if arrays is None])
     for k, arrays in enumerate(kept):
         if arrays is not None:
@@ -99,8 +118,16 @@ def _couplings(
             continue
         coupling = next(solved)
         if checkpoint is not None:
-            checkpoint.write(f"coupling{k}", coupling.arrays())
+            checkpoint.write(f"{name}{k}", coupling.arrays())
         yield coupling
+
+
+def _expected(course: Course, k: int, *, late: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """Log growth expected in interval ``k`` by source and by target cell, whose share of it is ``late``."""
+    if course.prior is None:
+        return None
+    source, target = course.prior[k] * course.durations[k], course.prior[k + 1] * course.durations[k]
+    return (1 - late) * source, late * target
 
 
 def _coupled(
@@ -108,21 +135,23 @@ def _coupled(
     x0: np.ndarray,
     x1: np.ndarray,
     mass: tuple[float, float],
-    log_growth: np.ndarray | None,
+    log_growth: tuple[np.ndarray, np.ndarray] | None,
     device: torch.device,
     seed: int,
 ) -> Coupling:
     """The coupling of one interval; arrays go between processes, where tensors on a device may not.
 
-    ``mass``: what a cell of either snapshot holds. ``log_growth``: expected of the source cells over the interval.
+    ``mass``: what a cell of either snapshot holds. ``log_growth``: expected of the source and of the target cells.
     """
     cells = [torch.tensor(x, device=device) for x in (x0, x1)]
     held, target = (np.full(len(x), m) for x, m in zip((x0, x1), mass, strict=True))
-    source = held if log_growth is None else expected(held, log_growth)
-    masses = [torch.tensor(m, dtype=torch.float32, device=device) for m in (source, target)]
+    early, late = log_growth or (np.zeros(len(x)) for x in (x0, x1))
+    source, sent = expected(held, early), expected(target, -late)
+    masses = [torch.tensor(m, dtype=torch.float32, device=device) for m in (source, sent)]
     with telling_what_to_lower("coupling"):
         plan = couple(*cells, *masses, torch.Generator().manual_seed(seed))
-    return as_coupling(plan, held, target)
+    coupling = as_coupling(plan, held, sent)
+    return coupling.grown(np.log(target / sent)) if late.any() else coupling
 
 
 def _intervals(

@@ -1,0 +1,128 @@
+"""Growth that cells of one state share at all times."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+
+from vgfm_sc import methods
+from vgfm_sc.core.coupling import Coupling
+from vgfm_sc.core.course import Course
+from vgfm_sc.core.training import train as training
+from vgfm_sc.core.transport import growth
+
+
+def course(positions, times=None, prior=None):
+    """A course in which every cell holds the same mass."""
+    times = list(times or range(len(positions)))
+    totals = [len(x) / len(positions[0]) for x in positions]
+    return Course(positions, times, totals, [1.0] * len(positions), np.diff(times), prior)
+
+
+def fork(n=120, seed=0):
+    """Cells at one place go two ways alike, and double in a unit of time on the upper one, which begins halfway."""
+    rng = np.random.default_rng(seed)
+    up = np.array([0, 2**0.5, 2**1.5])
+    positions = [0.1 * rng.standard_normal((2 * n, 2))]
+    for k in (1, 2):
+        side = np.repeat([1.0, -1.0], [round(n * up[k]), n])
+        positions.append(
+            np.column_stack([np.full(len(side), float(k)), side]) + 0.1 * rng.standard_normal((len(side), 2))
+        )
+    return course(positions)
+
+
+def couplings(course, **settings):
+    bar = lambda name, total: nullcontext(SimpleNamespace(update=lambda: None))  # noqa: E731
+    return training._couplings(course, methods.vgfm(**settings), 0, torch.device("cpu"), bar, None)
+
+
+def sent_up(coupling, course):
+    """Share of what the first cells send, as they hold it, that goes to the upper way."""
+    sent = coupling.plan.toarray() * np.exp(-coupling.early_growth[:, None] - coupling.late_growth)
+    return sent[:, course.positions[1][:, 1] > 0].sum() / sent.sum()
+
+
+def test_growth_after_a_fork_is_not_taken_for_motion_into_it():
+    """Half of the cells go up. Alone the first interval cannot tell, and sends most of the 59% that are there."""
+    data = fork()
+    alone, told = (sent_up(couplings(data, shared_growth=shared)[0], data) for shared in (False, True))
+    assert alone > 0.56
+    assert told == pytest.approx(0.5, abs=0.02)
+
+
+def test_plans_told_of_growth_still_end_in_what_is_observed():
+    data = fork()
+    for coupling, x in zip(couplings(data), data.positions[1:], strict=True):
+        np.testing.assert_allclose(coupling.plan.sum(axis=0), np.ones(len(x)), rtol=1e-5)
+        held = (coupling.plan.toarray() * np.exp(-coupling.early_growth[:, None] - coupling.late_growth)).sum(axis=1)
+        np.testing.assert_allclose(held, 1)
+
+
+def test_one_interval_is_coupled_once():
+    data = course(fork().positions[:2])
+    plain, told = (couplings(data, shared_growth=shared)[0] for shared in (False, True))
+    assert told.late is None
+    np.testing.assert_array_equal(told.plan.toarray(), plain.plan.toarray())
+
+
+@pytest.mark.parametrize("prior", [False, True])
+def test_what_the_couplings_show_beyond_expectation_is_a_rate_of_the_state(prior):
+    """Two groups far apart: of one, cells become ``e`` times as many in each interval of either length."""
+    near = np.concatenate([np.zeros((30, 2)), np.full((10, 2), 50.0)])
+    grows, durations = np.repeat([1.0, 0.0], [30, 10]), (0.5, 1.5)
+    data = course([near, near, near], (0, 0.5, 2.0), [np.full(40, 0.3) + 0.2 * grows] * 3 if prior else None)
+    found = []
+    for duration in durations:
+        early = duration * grows + (duration / 2 * data.prior[0] if prior else 0)
+        found.append(Coupling(csr_array(np.diag(np.exp(early))), np.ones(40), True, 0, 0.0))
+    told = growth.told(data, data, found)
+    for rate in told.prior:
+        beyond = rate - (data.prior[0] if prior else 0)
+        np.testing.assert_allclose(beyond - beyond.mean(), grows - grows.mean(), atol=1e-6)
+
+
+def test_a_total_that_is_off_is_the_offset_of_its_interval():
+    """Growth is that of the state, x; the states of neighbouring intervals overlap."""
+    rng = np.random.default_rng(0)
+    interval = np.repeat([0, 1, 2], 300)
+    x = rng.uniform(0, 2, 900) + 0.5 * interval
+    off, weight = np.array([0.3, -0.7, 0.4]), np.array([1.0, 1.0, 4.0])[interval]
+    rate = np.sin(x) + off[interval] + 0.1 * rng.standard_normal(900)
+    means = growth.around(x[:, None], x[:, None], weight)
+    np.testing.assert_allclose(means.sum(axis=1), 1)
+    found = growth.offsets(rate, weight, interval, means)
+    np.testing.assert_allclose(found - found.mean(), off, atol=0.05)
+    more = np.array([5.0, -1.0, 2.0])
+    np.testing.assert_allclose(growth.offsets(rate + more[interval], weight, interval, means), found + more, atol=1e-9)
+
+
+def test_intervals_without_a_state_in_common_have_their_means_as_offsets():
+    rate, interval = np.random.default_rng(0).standard_normal(400), np.repeat([0, 1], 200)
+    x = 1e4 * interval[:, None] + np.arange(400)[:, None] % 200
+    found = growth.offsets(rate, np.ones(400), interval, growth.around(x, x, np.ones(400)))
+    np.testing.assert_allclose(found, [rate[:200].mean(), rate[200:].mean()])
+
+
+def test_large_snapshots_are_sampled_with_their_totals(monkeypatch):
+    monkeypatch.setattr(growth, "MOST_CELLS", 50)
+    positions = [np.arange(n, dtype=float)[:, None] for n in (40, 120, 51)]
+    data = course(positions, prior=[x[:, 0] for x in positions])
+    sample, again, other = (growth.sampled(data, seed) for seed in (0, 0, 1))
+    assert [len(x) for x in sample.positions] == [40, 50, 50]
+    for k in range(3):
+        np.testing.assert_array_equal(sample.positions[k][:, 0], sample.prior[k])
+        np.testing.assert_array_equal(sample.positions[k], again.positions[k])
+        assert len(np.unique(sample.positions[k])) == len(sample.positions[k])
+        assert len(sample.positions[k]) * sample.masses[k] == pytest.approx(len(positions[k]))
+    assert (sample.positions[1] != other.positions[1]).any()
+
+
+def test_a_sample_tells_of_all_cells(monkeypatch):
+    monkeypatch.setattr(growth, "MOST_CELLS", 100)
+    data = fork()
+    told = couplings(data)[0]
+    assert told.plan.shape == (240, 290) and sent_up(told, data) == pytest.approx(0.5, abs=0.05)

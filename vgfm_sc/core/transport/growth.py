@@ -1,0 +1,89 @@
+"""How cells of a state multiply, before asking where they went.
+
+Between two snapshots with a fork between them growth and motion look alike: cells of one place go two ways, and whether
+more of them went one way or those that did multiplied on it, the two snapshots do not say. Others do: there the cells
+are on one way or the other already. So all intervals are coupled once, and what cells multiply by is averaged over
+those around them at any time. The plans proper then count with it, half of an interval's growth where a cell comes from
+and half where it goes to: what was born on the way was not there to be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from vgfm_sc.core.coupling import Coupling
+from vgfm_sc.core.course import Course
+from vgfm_sc.core.neighbours import kernel
+
+MOST_CELLS = 2000
+"""Of each snapshot that are coupled to learn it: a mean over neighbourhoods needs no more."""
+
+NEIGHBOURS = 100
+"""Cells whose growth is shared: single ones say little."""
+
+RIDGE = 0.01
+"""Weight of an interval's own mean against its overlap with others, in saying how much its total is off."""
+
+
+def sampled(course: Course, seed: int) -> Course:
+    """``course`` with at most `MOST_CELLS` of each snapshot, drawn at random; totals stay."""
+    positions, masses, prior = list(course.positions), list(course.masses), list(course.prior or [])
+    for k, own in enumerate(np.random.SeedSequence(seed).spawn(len(positions))):
+        n = len(positions[k])
+        if n <= MOST_CELLS:
+            continue
+        rows = np.sort(np.random.default_rng(own).choice(n, MOST_CELLS, replace=False))
+        positions[k], masses[k] = positions[k][rows], masses[k] * n / MOST_CELLS
+        if prior:
+            prior[k] = prior[k][rows]
+    return replace(course, positions=positions, masses=masses, prior=prior or None)
+
+
+def told(course: Course, sample: Course, couplings: Sequence[Coupling]) -> Course:
+    """``course`` that expects of its cells what they multiply by in ``couplings``, which are of its ``sample``.
+
+    It comes to what was expected before. A log growth is as sure over a short interval as over a long one, so a rate
+    weighs as the square of its interval.
+    """
+    rates, sizes = [], [len(x) for x in sample.positions[:-1]]
+    for k, coupling in enumerate(couplings):
+        foreseen = 0 if sample.prior is None else sample.prior[k] / 2
+        rates.append(coupling.early_growth / sample.durations[k] - foreseen)
+    interval, sources = np.repeat(np.arange(len(sizes)), sizes), np.concatenate(sample.positions[:-1])
+    weight = np.square(sample.durations)[interval]
+    rate = np.concatenate(rates)
+    rate -= offsets(rate, weight, interval, around(sources, sources, weight))[interval]
+    prior = [around(x, sources, weight) @ rate for x in course.positions]
+    if course.prior is not None:
+        prior = [one + other for one, other in zip(prior, course.prior, strict=True)]
+    return replace(course, prior=prior)
+
+
+def around(points: np.ndarray, x: np.ndarray, weight: np.ndarray) -> csr_array:
+    """What makes means over the cells of ``x`` around each of ``points``, shape ``(m, n)``; rows add up to 1.
+
+    ``weight``, shape ``(n,)``: of each cell, beside its nearness.
+    """
+    means = kernel(points, x, NEIGHBOURS)
+    means.data *= weight[means.indices]
+    means.data /= np.repeat(means.sum(axis=1), np.diff(means.indptr))
+    return means
+
+
+def offsets(rate: np.ndarray, weight: np.ndarray, interval: np.ndarray, means: csr_array) -> np.ndarray:
+    """What all cells of an interval have too much of, shape ``(k,)``: a total that is off, or time itself.
+
+    Without it ``rate`` is nearest to its own ``means`` over neighbours, which may be of other intervals: cells of one
+    state then multiply alike. Where intervals share no states it is their mean.
+    """
+    of_interval = np.eye(interval.max() + 1)[interval]
+    mean = (weight * rate) @ of_interval / (weight @ of_interval)
+    rest = rate - mean[interval]
+    root = np.sqrt(weight / weight.sum())
+    unlike, left = root[:, None] * (of_interval - means @ of_interval), root * (rest - means @ rest)
+    own = RIDGE * np.diag(np.square(root) @ of_interval)
+    return mean + np.linalg.solve(unlike.T @ unlike + own, unlike.T @ left)
