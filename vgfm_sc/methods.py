@@ -49,7 +49,7 @@ class Method:
         Numbers worth storing with the result.
     shared_growth
         Cells of one state multiply alike at all times: all intervals are coupled first to learn how, and again with
-        that growth expected, see `vgfm_sc.core.transport.growth`. A course of one interval is coupled once.
+        that growth expected, see `vgfm_sc.core.transport.growth`.
     sigma
         Standard deviation of Brownian motion, per axis, in units of the representation per square root of the unit of
         time. Paths are then bridges of it: they wander about ``path``, and not at the ends. The coupling is also given

@@ -1,10 +1,12 @@
 """Fates and origins in a branching process against the truth, and the time they take.
 
-    python tests/benchmarks/fates.py                    # the tables
+    python tests/benchmarks/fates.py                    # the tables; with --each every draw
     python tests/benchmarks/fates.py --cells 100000     # the time
 
-Every cell of the process goes one way for certain. *Observed* is the share of cells that go to fate a, or of the mass
-that they reach under the true dynamics: the share of their descendants.
+Every cell of the process goes one way for certain. ``right``: cells of all times whose likelier fate is theirs.
+``worst bin``: of the tenths of probability between .2 and .8 with 20 cells or more, how far the mean is from the share
+that goes to fate a. ``share``: mean probability at the first time less the true share of fate a. All are of cells, or
+with ``descendants=True`` of the mass that they reach under the true dynamics.
 """
 
 from __future__ import annotations
@@ -24,10 +26,15 @@ import vgfm_sc
 from vgfm_sc.core.reading import fates
 from vgfm_sc.datasets import _branching
 
-DRAWS = [(500, 10, 0), (500, 10, 1), (500, 10, 2), (300, 10, 0), (1000, 10, 0), (500, 2, 0), (500, 30, 0)]
-"""Cells at the first time, dimensions, seed; what follows the first table is of the first three together."""
+COURSES = {"default": (0.0, 1.0, 2.0, 3.0), "uneven": (0.0, 1.0, 1.5, 2.0, 3.0)}
+"""Times."""
+
+SEEDS = (0, 1, 2)
 
 SURROUNDINGS = (1, 3, 10, 30, 100)
+
+FEWEST = 20
+"""Cells of a tenth of probability that is judged by itself."""
 
 
 class Truth(NamedTuple):
@@ -38,11 +45,11 @@ class Truth(NamedTuple):
     mass: np.ndarray
 
 
-def drawn(n_cells: int, n_dims: int, seed: int) -> tuple[AnnData, Truth]:
+def drawn(n_dims: int, seed: int, times: tuple[float, ...]) -> tuple[AnnData, Truth]:
     """A draw, and what becomes of its cells."""
     states, velocity = deque(maxlen=1), _branching.velocity
     with mock.patch.object(_branching, "velocity", lambda state: states.append(state) or velocity(state)):
-        adata = vgfm_sc.datasets.branching(n_cells=n_cells, n_dims=n_dims, seed=seed)
+        adata = vgfm_sc.datasets.branching(n_dims=n_dims, seed=seed, times=times)
     at = adata.obs["time"].to_numpy()
     early, state = at < at.max(), states[0]  # what the true velocity was asked for last: the cells, before rotation
     mass = np.empty(len(at))
@@ -51,23 +58,15 @@ def drawn(n_cells: int, n_dims: int, seed: int) -> tuple[AnnData, Truth]:
     return adata, Truth(early, (adata.obs["true_fate"] == "fate_a").to_numpy()[early], mass[early])
 
 
-def by_couplings(adata: AnnData) -> np.ndarray:
-    """Probability of fate a by the plans alone, ``(n_obs,)``."""
-    at, p = adata.obs["time"].to_numpy(), (adata.obs["cell_type"] == "fate_a").to_numpy().astype(float)
-    arrive = np.column_stack([p, 1 - p])[at == at.max()]
-    for (t, _), plan in sorted(vgfm_sc.get.couplings(adata).items(), reverse=True):
-        arrive = plan.astype(float) @ arrive
-        p[at == t] = arrive[:, 0] / arrive.sum(axis=1)
-    return p
-
-
-def scores(p: np.ndarray, truth: Truth) -> dict[str, float]:
-    """Of probabilities of fate a in cells before the last time; errors per cell and per descendant."""
-    row = {"early": ((p > 0.5) == truth.of_a).mean()}
-    for name, weight in (("cells", np.ones(len(p))), ("descendants", truth.mass)):
-        row[f"Brier {name}"] = np.average((p - truth.of_a) ** 2, weights=weight)
-        row[f"ECE {name}"] = np.abs(np.bincount(tenth(p), weight * (p - truth.of_a))).sum() / weight.sum()
-    return row
+def scores(p: np.ndarray, truth: Truth, weight: np.ndarray) -> dict[str, float]:
+    """Of probabilities of fate a in cells before the last time, each of which counts as its ``weight``."""
+    of, bins = tenth(p), []
+    off = np.bincount(of, weight * (p - truth.of_a), 10)
+    for k in range(2, 8):
+        if (of == k).sum() >= FEWEST:
+            bins.append(abs(off[k]) / weight[of == k].sum())
+    row = {"Brier": np.average((p - truth.of_a) ** 2, weights=weight), "ECE": np.abs(off).sum() / weight.sum()}
+    return row | {"worst bin": max(bins, default=0.0)}
 
 
 def tenth(p: np.ndarray) -> np.ndarray:
@@ -80,40 +79,44 @@ def show(name: str, row: dict[str, float]) -> None:
     print(f"{name:22s}", "  ".join(f"{column} {value:.3f}" for column, value in row.items()), flush=True)
 
 
-def judged(name: str, adata: AnnData, truth: Truth, **arguments: str) -> None:
-    """Fit, and three lines of the first table: fates by the flow and by the couplings, origins."""
-    vgfm_sc.tl.fit(adata, "time", use_rep="X_state", progress=False, **arguments)
-    vgfm_sc.tl.fate(adata, "cell_type")
+def judged(adata: AnnData, truth: Truth) -> tuple[dict[str, float], np.ndarray]:
+    """Scores of a fit that is done, and probabilities of fate a in the cells before the last time."""
+    growth, known = (adata.obs[name].to_numpy(float) for name in ("vgfm_growth", "true_growth"))
+    row = {"growth r": np.corrcoef(growth, known)[0, 1], "slope": np.polyfit(known, growth, 1)[0]}
     vgfm_sc.tl.fate(adata, "true_fate", direction="backward")
-    p, origin = (adata.obsm[f"vgfm_{way}"]["fate_a"].to_numpy(float) for way in ("fate", "origin"))
     of_a, at = (adata.obs["true_fate"] == "fate_a").to_numpy(), adata.obs["time"].to_numpy()
-    right = (p > 0.5) == of_a
-    row = {"all": right.mean(), "progenitors": right[adata.obs["cell_type"] == "progenitor"].mean()}
-    row |= {f"t={t:g}": right[at == t].mean() for t in np.unique(at)[:-1]}
-    show(name, row | scores(p[truth.early], truth))
-    show("    by couplings", scores(by_couplings(adata)[truth.early], truth))
-    show("    origins", {"later": ((origin > 0.5) == of_a)[at > at.min()].mean()})
+    row["origins"] = ((adata.obsm["vgfm_origin"]["fate_a"].to_numpy() > 0.5) == of_a)[at > at.min()].mean()
+    start = at[truth.early] == at.min()
+    for descendants in (True, False):
+        vgfm_sc.tl.fate(adata, "cell_type", descendants=descendants)
+        p = adata.obsm["vgfm_fate"]["fate_a"].to_numpy(float)
+        weight = truth.mass if descendants else np.ones(len(truth.mass))
+        found = {"right": ((p > 0.5) == of_a).mean(), **scores(p[truth.early], truth, weight)}
+        found["share"] = np.average((p[truth.early] - truth.of_a)[start], weights=weight[start])
+        row |= {f"{name} of descendants" if descendants else name: value for name, value in found.items()}
+    return row, p[truth.early]
 
 
-def accuracy() -> None:
-    """The table of draws; calibration and sizes of surroundings on the pooled ones."""
-    pooled = []
-    for draw in DRAWS:
-        adata, truth = drawn(*draw)
-        judged("{} cells, {} d, seed {}".format(*draw), adata, truth)
-        if len(pooled) < 3:
-            pooled.append((adata, truth))
-    judged("    and a growth prior", *drawn(*DRAWS[0]), growth_prior="true_growth")
+def accuracy(each: bool) -> None:
+    """The table of courses, and calibration and sizes of surroundings in ten dimensions."""
+    for name, n_dims in (("default", 2), ("default", 30), ("uneven", 10), ("default", 10)):
+        rows, fitted = [], []
+        for seed in SEEDS:
+            adata, truth = drawn(n_dims, seed, COURSES[name])
+            vgfm_sc.tl.fit(adata, "time", use_rep="X_state", progress=False)
+            row, p = judged(adata, truth)
+            rows.append(row)
+            fitted.append((adata, truth, p))
+            if each:
+                show(f"    seed {seed}", row)
+        show(f"{name}, {n_dims} d", {column: np.mean([row[column] for row in rows]) for column in rows[0]})
 
-    together = Truth(*(np.concatenate(parts) for parts in zip(*(truth for _, truth in pooled), strict=True)))
+    together = Truth(*(np.concatenate(parts) for parts in zip(*(truth for _, truth, _ in fitted), strict=True)))
+    calibration(np.concatenate([p for *_, p in fitted]), together)
     for size in SURROUNDINGS:
         with mock.patch.object(fates, "SURROUNDINGS", size):
-            for adata, _ in pooled:
-                vgfm_sc.tl.fate(adata, "cell_type")
-        p = np.concatenate([adata.obsm["vgfm_fate"]["fate_a"].to_numpy(float)[truth.early] for adata, truth in pooled])
-        show(f"surroundings {size}", scores(p, together))
-        if size == fates.SURROUNDINGS:
-            calibration(p, together)
+            found = [judged(adata, truth)[1] for adata, truth, _ in fitted]
+        show(f"surroundings {size}", scores(np.concatenate(found), together, np.ones(len(together.mass))))
 
 
 def calibration(p: np.ndarray, truth: Truth) -> None:
@@ -143,9 +146,10 @@ def main() -> None:
     """Print the tables or the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int)
+    parser.add_argument("--each", action="store_true")
     args = parser.parse_args()
     print(machine())
-    accuracy() if args.cells is None else speed(args.cells)
+    accuracy(args.each) if args.cells is None else speed(args.cells)
 
 
 if __name__ == "__main__":

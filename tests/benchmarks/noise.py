@@ -47,7 +47,7 @@ def data(name: str, seed: int) -> AnnData:
     if kind == "branching":
         return unseen.branching(int(d), seed)
     if kind == "bistable":
-        adata = vgfm_sc.datasets.bistable(n_dims=int(d), seed=seed)
+        adata = vgfm_sc.datasets.bistable(n_dims=int(d), n_cells=250, seed=seed)
         adata.obsm["X_rep"] = adata.obsm["X_state"]
         return adata
     case = gaussian(seed, n_dims=int(d)) if kind == "gaussian" else CASES[kind](seed)

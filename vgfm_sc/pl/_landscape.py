@@ -78,7 +78,7 @@ def landscape(
     Examples
     --------
     >>> import vgfm_sc
-    >>> adata = vgfm_sc.datasets.bistable(n_dims=2)
+    >>> adata = vgfm_sc.datasets.bistable(n_cells=250, n_dims=2)
     >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
     >>> vgfm_sc.tl.landscape(adata, time=0.5)
     >>> vgfm_sc.tl.simulate(adata, noise=0.5)

@@ -51,7 +51,7 @@ def landscape(adata: AnnData, *, time: float | str | None = None, key: str = "vg
     Examples
     --------
     >>> import vgfm_sc
-    >>> adata = vgfm_sc.datasets.bistable(n_dims=2)
+    >>> adata = vgfm_sc.datasets.bistable(n_cells=250, n_dims=2)
     >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
     >>> vgfm_sc.tl.landscape(adata, time=0.5)
     >>> vgfm_sc.pl.landscape(adata)

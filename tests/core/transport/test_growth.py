@@ -62,11 +62,17 @@ def test_plans_told_of_growth_still_end_in_what_is_observed():
         np.testing.assert_allclose(held, 1)
 
 
-def test_one_interval_is_coupled_once():
-    data = course(fork().positions[:2])
-    plain, told = (couplings(data, shared_growth=shared)[0] for shared in (False, True))
-    assert told.late is None
-    np.testing.assert_array_equal(told.plan.toarray(), plain.plan.toarray())
+def test_growth_that_neighbours_have_in_common_is_not_flattened():
+    """One interval; of two groups apart one becomes five times as many. The penalty alone makes less of that."""
+    rng = np.random.default_rng(0)
+    sides = [np.repeat([-1.0, 1.0], n) for n in ([150, 50], [150, 250])]
+    data = course(
+        [np.column_stack([1.8 * side, 0.0 * side]) + 0.1 * rng.standard_normal((len(side), 2)) for side in sides]
+    )
+    found = [np.log(couplings(data, rho=3.0, shared_growth=shared)[0].row_mass) for shared in (False, True)]
+    alone, told = (log_growth[150:].mean() - log_growth[:150].mean() for log_growth in found)
+    assert alone < 0.8 * np.log(5)
+    assert told == pytest.approx(np.log(5), rel=0.05)
 
 
 @pytest.mark.parametrize("prior", [False, True])

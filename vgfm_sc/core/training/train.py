@@ -81,8 +81,7 @@ def _couplings(
 ) -> list[Coupling]:
     """The coupling of each interval; where growth is shared, after a first one that tells of it."""
     n = len(course.times) - 1
-    first = method.shared_growth and n > 1  # one interval has nothing to learn from others
-    with bar("coupling", 2 * n if first else n) as progress:
+    with bar("coupling", 2 * n if method.shared_growth else n) as progress:
 
         def solved(course: Course, name: str) -> list[Coupling]:
             couplings = []
@@ -91,7 +90,7 @@ def _couplings(
                 progress.update()
             return couplings
 
-        if first:
+        if method.shared_growth:
             sample = growth.sampled(course, seed)
             course = growth.told(course, sample, solved(sample, "first"))
         return solved(course, "coupling")
