@@ -8,7 +8,8 @@ run with the noise of the process; ``fate_r_flow`` of the run without. ``growth_
 (cells of all times, 10-D / 50-D): UPFI .99 / .98, unbalanced OT flow matching .95 / .93, DeepRUOT .77 / .92.
 
 ``landscape``: largest distance of the two wells and the saddle of minus the learnt log density at the last time, on the
-line through the true wells, from those of the true density, which is solved for on a grid. The density is not the
+line through the true wells, from those of the true density, which is solved for on a grid; ``kernel``: that of a kernel
+density estimate which knows the two axes. The density is not the
 potential: cells have not settled, and births put its saddle at x_1 = -.18. ``drift``: likewise of the points where the
 drift of the run with noise is 0, from the wells and the saddle of the potential.
 """
@@ -24,6 +25,8 @@ from accuracy import machine
 from scipy import sparse
 from scipy.interpolate import CubicSpline
 from scipy.sparse.linalg import splu
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 
 import vgfm_sc
 from vgfm_sc.datasets import _double_well
@@ -34,6 +37,9 @@ N_STEPS = 800
 
 LINE = np.linspace(-1.5, 1.5, 601)
 """First and second coordinate along the line through the wells."""
+
+BANDWIDTH = 0.2
+"""Of the kernel density estimate; .1 and .15 miss the saddle by more."""
 
 WELLS_AND_SADDLE = np.array([-1.0, 0.0, 1.0])
 
@@ -65,10 +71,13 @@ def of_landscape(adata, d: int) -> dict[str, float]:
     log_density = model.log_density(when.max(), line)
     velocity = model(when.max(), line)[0][:, :2].mean(axis=1)
     drift = velocity + noise**2 / 2 * np.gradient(log_density, LINE) / 2  # along the line two axes grow at once
+    two = adata.obsm["X_state"][when == when.max()][:, :2]
+    by_kernel = -logsumexp(-cdist(line[:, :2], two, "sqeuclidean") / (2 * BANDWIDTH**2), axis=1)
     fall = -np.concatenate([[0], np.cumsum((drift[1:] + drift[:-1]) / 2 * np.diff(LINE))])
     wanted = landmarks(true_landscape(noise, when.max() - when.min()))
     return {
         "landscape": np.sqrt(2) * np.abs(landmarks(-log_density) - wanted).max(),
+        "kernel": np.sqrt(2) * np.abs(landmarks(by_kernel) - wanted).max(),
         "drift": np.sqrt(2) * np.abs(landmarks(fall) - WELLS_AND_SADDLE).max(),
     }
 

@@ -246,9 +246,6 @@ def test_fates_of_a_branching_process_are_found_and_calibrated(fitted_branching)
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=False, reason="growth at a fork is taken for motion: cells there are given to the fate that grows faster"
-)
 def test_probabilities_that_are_not_near_certain_are_calibrated(fitted_branching):
     """Over cells that are nearly certain, a mean error says nothing of the others."""
     adata = fitted_branching.copy()

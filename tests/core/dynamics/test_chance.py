@@ -25,6 +25,7 @@ class Known(nn.Module):
         self.velocity, self.growth, self.common = velocity, growth, common
         self.score = score or still
         self.unused = nn.Parameter(torch.zeros(1))
+        self.low, self.high = torch.tensor(-torch.inf), torch.tensor(torch.inf)
 
     def individual(self, t, x):
         return self.velocity(t, x), self.growth(t, x)
@@ -68,6 +69,25 @@ def test_offspring_has_the_mean_and_variance_of_a_pure_birth_or_death_process(lo
         return
     assert off(counts, mean) < SURE
     assert off((counts - mean) ** 2, variance) < SURE
+
+
+def test_noise_does_not_lead_out_of_the_box_of_the_data():
+    """Where there are no data networks answer anything: here they carry off what comes near the edge."""
+    scaling = Scaling(np.array([3.0, -1.0]), 2.5, 0.0, 1.0)
+    networks = Known(lambda t, x: 100 * (x > 0.5), rate(0.0))
+    networks.low, networks.high = torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 2.0])
+    paths = chance.follow(
+        Model(networks, scaling),
+        np.full((500, 2), [3.0, -1.0]),
+        [0, 1, 2],
+        noise=2.0,
+        branching=False,
+        step=0.05,
+        seed=0,
+    )
+    reached = scaling.to_unitless(paths.positions[-1].astype(float))
+    assert (reached.min(axis=0) >= [-1.001, -1.001]).all()
+    np.testing.assert_allclose(reached.max(axis=0), [1, 2], atol=1e-3)
 
 
 def test_pure_noise_is_brownian_motion_in_the_units_of_the_data():

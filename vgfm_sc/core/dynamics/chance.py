@@ -163,14 +163,18 @@ def _heun(
 ) -> tuple[Tensor, Tensor]:
     """Positions, shape ``(n, d)``, and growth in log mass without the common rate, ``(n,)``, after a step ``h``.
 
-    ``spread``: standard deviation of its noise.
+    ``spread``: standard deviation of its noise, which may lead cells to where there are no data and networks answer
+    anything: none leaves the box of the data.
     """
     shift: Tensor | float = 0.0
     if spread:
         shift = spread * torch.randn(x.shape, generator=generator).to(x.device)
     b0, g0 = _change(networks, t, h, x, spread)
     b1, g1 = _change(networks, t + h, h, x + b0 + shift, spread)
-    return x + (b0 + b1) / 2 + shift, h / 2 * (g0 + g1)
+    there = x + (b0 + b1) / 2 + shift
+    if spread:
+        there = there.clamp(networks.low, networks.high)
+    return there, h / 2 * (g0 + g1)
 
 
 def _change(networks: Networks, t: float, h: float, x: Tensor, spread: float) -> tuple[Tensor, Tensor]:
