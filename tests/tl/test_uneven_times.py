@@ -92,7 +92,7 @@ def test_noise_is_per_square_root_of_an_hour(response, monkeypatch):
     for name, weight in still.uns["vgfm"]["weights"].items():
         if name.startswith(("velocity", "growth")):
             still.uns["vgfm"]["weights"][name] = np.zeros_like(weight)
-    tl.simulate(still, start=np.zeros(4000, dtype=int), n_cells=4000, times=list(HOURS), noise=0.3, seed=0)
+    tl.simulate(still, start=np.zeros(4000, dtype=int), n_cells=4000, times=list(HOURS), noise=0.03, seed=0)
     moved = np.diff(np.asarray(still.uns["vgfm"]["trajectories"]["positions"], dtype=float), axis=0)
     for increment, dt in zip(moved, np.diff(HOURS), strict=True):
-        assert increment.std() == pytest.approx(0.3 * np.sqrt(dt), rel=0.03)
+        assert increment.std() == pytest.approx(0.03 * np.sqrt(dt), rel=0.03)
