@@ -75,6 +75,14 @@ def test_growth_that_neighbours_have_in_common_is_not_flattened():
     assert told == pytest.approx(np.log(5), rel=0.05)
 
 
+def test_blocks_change_nothing(monkeypatch):
+    data = fork()
+    whole = couplings(data)
+    monkeypatch.setattr(growth, "BLOCK_CELLS", 70)
+    for cut, wanted in zip(couplings(data), whole, strict=True):
+        np.testing.assert_allclose(cut.plan.toarray(), wanted.plan.toarray(), rtol=1e-6, atol=1e-12)
+
+
 @pytest.mark.parametrize("prior", [False, True])
 def test_what_the_couplings_show_beyond_expectation_is_a_rate_of_the_state(prior):
     """Two groups far apart: of one, cells become ``e`` times as many in each interval of either length."""

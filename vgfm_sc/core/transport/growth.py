@@ -9,6 +9,7 @@ and half where it goes to: what was born on the way was not there to be sent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,6 +25,9 @@ MOST_CELLS = 2000
 
 NEIGHBOURS = 100
 """Cells whose growth is shared: single ones say little."""
+
+BLOCK_CELLS = 10_000
+"""Cells whose neighbours are held at once: 30 MB."""
 
 RIDGE = 0.01
 """Weight of an interval's own mean against its overlap with others, in saying how much its total is off."""
@@ -57,7 +61,10 @@ def told(course: Course, sample: Course, couplings: Sequence[Coupling]) -> Cours
     weight = np.square(sample.durations)[interval]
     rate = np.concatenate(rates)
     rate -= offsets(rate, weight, interval, around(sources, sources, weight))[interval]
-    prior = [around(x, sources, weight) @ rate for x in course.positions]
+    prior = []
+    for x in course.positions:
+        blocks = np.array_split(x, math.ceil(len(x) / BLOCK_CELLS))
+        prior.append(np.concatenate([around(block, sources, weight) @ rate for block in blocks]))
     if course.prior is not None:
         prior = [one + other for one, other in zip(prior, course.prior, strict=True)]
     return replace(course, prior=prior)
