@@ -30,8 +30,9 @@ class Method:
     coupling
         Function ``(x0, x1, mass0, mass1, generator) -> plan``: unitless positions, shapes ``(n, d)`` and ``(m, d)``,
         float32 tensors on the device of the fit; masses of shapes ``(n,)`` and ``(m,)``, a CPU ``torch.Generator``.
-        With a growth prior ``mass0`` is in the ratios that it expects at the end of the interval; with
-        ``shared_growth`` as in its middle, and so is ``mass1``, and growth beyond comes to the plan afterwards.
+        With a growth prior ``mass0`` is what the cells are expected to become by the end of the interval. With
+        ``shared_growth`` both masses are those expected in the middle of the interval, and the plan is scaled to the
+        observed masses afterwards.
         The plan, shape ``(n, m)``, holds the mass each source cell sends to each target cell; it may be an array, a
         tensor, a scipy sparse matrix or a `vgfm_sc.core.coupling.Coupling`. Column j must sum to ``mass1[j]``, within
         0.1% of the total mass over all columns, and every row needs a positive sum: what a row sums to is what its
@@ -108,8 +109,8 @@ def vgfm(
         Bend the straight paths so that velocity and growth are continuous across time points, see
         `vgfm_sc.core.training.smoothing`.
     shared_growth
-        Let cells of one state multiply alike at all times, as far as the snapshots allow: what happens between two time
-        points that a fork lies between is told by later ones. See `vgfm_sc.core.transport.growth`.
+        Expect the growth that cells show at one time of cells in the same state at other times, so that it is not taken
+        for motion at forks. See `vgfm_sc.core.transport.growth`.
 
     Examples
     --------

@@ -19,6 +19,7 @@ def data() -> ad.AnnData:
     adata.obs["expected"] = rng.normal(3, 0.5, adata.n_obs)
     adata.obs["alike"] = 1.7
     adata.obs["wide"] = 1e4 * adata.obs["expected"]
+    adata.obs["wide at the end"] = np.where(adata.obs["time"] == 2, adata.obs["wide"], 0.0)
     adata.obs["gaps"] = np.where(np.arange(adata.n_obs) == 5, np.nan, 0.0)
     adata.obs["infinite"] = np.where(np.arange(adata.n_obs) == 5, -np.inf, 0.0)
     return adata
@@ -110,6 +111,11 @@ BAD = {
     "infinite": ({"growth_prior": "infinite"}, ValueError, "missing or infinite for 1 of"),
     "text": ({"growth_prior": "cell_type"}, TypeError, "numbers are needed"),
     "no rate": ({"growth_prior": "wide"}, ValueError, "rate per unit of time"),
+    "none at the end": (
+        {"growth_prior": "wide at the end"},
+        ValueError,
+        r"cells at 2 to have multiplied e.* as others",
+    ),
     "a number": ({"growth_prior": 0.3}, TypeError, "column of obs or None, got float"),
     "balanced": ({"growth_prior": "expected", "method": "otcfm"}, ValueError, r"grow alike.*vgfm\(rho=100\)"),
 }

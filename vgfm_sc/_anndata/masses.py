@@ -93,8 +93,13 @@ def _time(label: Any, labels: Mapping[str, float] | None, time_points: np.ndarra
     return np.nan if time is None else time
 
 
-def read_prior(adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.ndarray) -> np.ndarray:
-    """``obs[name]``, the growth expected of each cell per unit of time, shape ``(n_obs,)``."""
+def read_prior(
+    adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.ndarray, *, both_ends: bool = False
+) -> np.ndarray:
+    """``obs[name]``, the growth expected of each cell per unit of time, shape ``(n_obs,)``.
+
+    ``both_ends``: whether an interval goes by the cells at its end too, and not by those at its start alone.
+    """
     if not isinstance(name, str):
         msg = f"growth_prior must be a column of obs or None, got {type(name).__name__}."
         raise TypeError(msg)
@@ -105,6 +110,13 @@ def read_prior(adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.n
             msg = (
                 f"obs[{name!r}] expects some cells at {t:g} to have e^{spread:.0f} times as many descendants at "
                 f"{later:g} as others. It is read as a rate per unit of time; a score must be made one first."
+            )
+            raise ValueError(msg)
+        spread = float(np.ptp(rate[time == later])) * float(later - t)
+        if both_ends and spread > WIDEST:
+            msg = (
+                f"obs[{name!r}] expects some cells at {later:g} to have multiplied e^{spread:.0f} times as much since "
+                f"{t:g} as others. It is read as a rate per unit of time; a score must be made one first."
             )
             raise ValueError(msg)
     return rate

@@ -24,8 +24,8 @@ class Coupling:
     the source cells hold. ``converged``: whether a solver said so; `False` for a plan that came without a solver's
     report. ``marginal_error``: L1 error of the marginals as a share of the total mass, as solved; of a plan without a
     report that of its columns. ``n_parts``: couplings that it is the mean of; 1 when the snapshots were coupled whole.
-    ``solved``: whether there was a report. ``late``: log growth by target cell, shape ``(m,)``, of all mass that comes
-    to it; the rest of its growth is that of where it comes from. `None`: it is all.
+    ``solved``: whether there was a report. ``late``: part of the log growth that depends on the target cell, shape
+    ``(m,)``; the other part depends on the source cell. `None`: there is only the other.
     """
 
     plan: csr_array
@@ -53,7 +53,7 @@ class Coupling:
         return np.log(self.plan @ np.exp(-self.late_growth) / self.mass0)
 
     def grown(self, log_growth: np.ndarray) -> Coupling:
-        """What becomes of it when mass grows on the way by ``log_growth`` of its target cell, shape ``(m,)``."""
+        """The same with mass that grows by ``log_growth`` of its target cell as well, shape ``(m,)``."""
         plan = self.plan.copy()
         plan.data *= np.exp(log_growth)[plan.indices]
         return replace(self, plan=plan, late=self.late_growth + log_growth)

@@ -95,7 +95,8 @@ def fit(
     growth_prior
         Column of ``obs`` with the growth expected of each cell per unit of time, as far as it is known beforehand. The
         coupling starts from it, and the data can override it; a smaller ``rho`` lets them override it more.
-        Only differences between cells of a time point matter; not with ``"otcfm"``.
+        Only differences between cells of a time point matter; not with ``"otcfm"``. Where growth is shared by all
+        times, as by default, an interval goes by the cells at both its ends, those of the last time among them.
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
@@ -200,7 +201,9 @@ def fit(
     prior = None
     if growth_prior is not None:
         _arguments.check_takes_prior(chosen)
-        prior = _anndata.read_prior(adata, growth_prior, snapshots.time, snapshots.time_points)
+        prior = _anndata.read_prior(
+            adata, growth_prior, snapshots.time, snapshots.time_points, both_ends=chosen.shared_growth
+        )
     settings = Settings(
         width=width,
         depth=depth,

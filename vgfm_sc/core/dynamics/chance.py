@@ -163,8 +163,8 @@ def _heun(
 ) -> tuple[Tensor, Tensor]:
     """Positions, shape ``(n, d)``, and growth in log mass without the common rate, ``(n,)``, after a step ``h``.
 
-    ``spread``: standard deviation of its noise, which may lead cells to where there are no data and networks answer
-    anything: none leaves the box of the data.
+    ``spread``: standard deviation of its noise. With noise cells stay in the box of the data: where there are none
+    the networks answer anything.
     """
     shift: Tensor | float = 0.0
     if spread:

@@ -25,7 +25,7 @@ TOL = 1e-4
 def balance(networks: Networks, start: Tensor, times: Sequence[float], totals: Sequence[float]) -> None:
     """Set the common rate so that cells ``start``, shape ``(n, d)``, grow to ``totals`` (relative to the first).
 
-    The rate is constant between ``times``: what one interval lacks is no other's business.
+    The rate is constant between ``times``, so that a surplus in one interval changes no other.
     """
     mass = np.zeros(len(times))
     for x in start.split(BLOCK_CELLS):

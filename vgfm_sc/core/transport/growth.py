@@ -1,10 +1,10 @@
 """How cells of a state multiply, before asking where they went.
 
-Between two snapshots with a fork between them growth and motion look alike: cells of one place go two ways, and whether
-more of them went one way or those that did multiplied on it, the two snapshots do not say. Others do: there the cells
-are on one way or the other already. So all intervals are coupled once, and what cells multiply by is averaged over
-those around them at any time. The plans proper then count with it, half of an interval's growth where a cell comes from
-and half where it goes to: what was born on the way was not there to be sent.
+Where a fork lies between two snapshots, growth and motion look alike: a branch may have more cells because more cells
+went there, or because those that did multiplied. Later snapshots tell the two apart, because their cells are on one
+branch or the other already. So all intervals are coupled once, and the growth of cells is averaged over those around
+them at any time. The second coupling expects this growth, half of it at the source cell and half at the target cell:
+cells that were born on the way were not there to be sent.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from vgfm_sc.core.course import Course
 from vgfm_sc.core.neighbours import kernel
 
 MOST_CELLS = 2000
-"""Of each snapshot that are coupled to learn it: a mean over neighbourhoods needs no more."""
+"""Of each snapshot that the first coupling uses: a mean over neighbourhoods needs no more."""
 
 NEIGHBOURS = 100
-"""Cells whose growth is shared: single ones say little."""
+"""Cells whose growth is averaged: that of a single cell is mostly noise."""
 
 BLOCK_CELLS = 10_000
 """Cells whose neighbours are held at once: 30 MB."""
@@ -48,10 +48,10 @@ def sampled(course: Course, seed: int) -> Course:
 
 
 def told(course: Course, sample: Course, couplings: Sequence[Coupling]) -> Course:
-    """``course`` that expects of its cells what they multiply by in ``couplings``, which are of its ``sample``.
+    """``course`` that expects of its cells the growth found by ``couplings`` of its ``sample``.
 
-    It comes to what was expected before. A log growth is as sure over a short interval as over a long one, so a rate
-    weighs as the square of its interval.
+    That growth is added to what was expected before. A log growth is as sure over a short interval as over a long one,
+    so a rate weighs as the square of its interval.
     """
     rates, sizes = [], [len(x) for x in sample.positions[:-1]]
     for k, coupling in enumerate(couplings):
@@ -82,10 +82,10 @@ def around(points: np.ndarray, x: np.ndarray, weight: np.ndarray) -> csr_array:
 
 
 def offsets(rate: np.ndarray, weight: np.ndarray, interval: np.ndarray, means: csr_array) -> np.ndarray:
-    """What all cells of an interval have too much of, shape ``(k,)``: a total that is off, or time itself.
+    """Growth rate that all cells of an interval have in common, shape ``(k,)``: a total that is off, or time itself.
 
-    Without it ``rate`` is nearest to its own ``means`` over neighbours, which may be of other intervals: cells of one
-    state then multiply alike. Where intervals share no states it is their mean.
+    Once it is subtracted, ``rate`` is as near as can be to its ``means`` over neighbours of all intervals. Where
+    intervals share no states it is their mean.
     """
     of_interval = np.eye(interval.max() + 1)[interval]
     mean = (weight * rate) @ of_interval / (weight @ of_interval)
