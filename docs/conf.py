@@ -115,6 +115,7 @@ ALIASES = {
 # modules without a page: where the method tells what they do
 SECTIONS = {
     "vgfm_sc.core.transport.drift": "drift",
+    "vgfm_sc.core.transport.growth": "shared-growth",
     "vgfm_sc.core.path": "path",
     "vgfm_sc.core.training.smoothing": "smooth-joining",
 }
