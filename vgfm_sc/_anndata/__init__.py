@@ -1,5 +1,6 @@
 """The only place that knows key names: read snapshots from AnnData, check them, write results back."""
 
+from vgfm_sc._anndata.clones import read_clones
 from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, named, names
@@ -55,6 +56,7 @@ __all__ = [
     "named",
     "names",
     "read_categories",
+    "read_clones",
     "read_column",
     "read_coordinates",
     "read_evaluation",
