@@ -140,6 +140,41 @@ def test_branching_draws_other_cells_of_one_process():
     assert np.linalg.norm(ends[0].mean(axis=0) - end.mean(axis=0)) > 0.3 * spread
 
 
+FIRST_AND_LAST = [[0.714233, -0.130286, 0.291234], [1.028492, 2.906836, 0.955232]]
+"""States of these two cells of the 30 that seed 0 starts with in three dimensions."""
+
+
+def test_branching_without_clones_draws_the_cells_it_always_did():
+    plain, with_clones = (datasets.branching(n_cells=30, n_dims=3, n_clones=n) for n in (None, 7))
+    np.testing.assert_allclose(plain.obsm["X_state"][[0, -1]], FIRST_AND_LAST, atol=1e-6)
+    np.testing.assert_array_equal(with_clones.X, plain.X)
+    np.testing.assert_array_equal(with_clones.obsm["X_state"], plain.obsm["X_state"])
+    assert list(with_clones.obs) == [*plain.obs, "true_clone"]
+    assert with_clones.obs[list(plain.obs)].equals(plain.obs)
+
+
+@pytest.mark.parametrize("n_dims", [2, 10])
+def test_branching_clones_share_a_fate_in_most_cells_and_are_seen_at_all_times(n_dims):
+    adata = datasets.branching(n_cells=300, n_dims=n_dims, n_clones=50)
+    clones = adata.obs.groupby("true_clone", observed=True)
+    assert clones["time"].nunique().eq(4).mean() > 0.8
+    of_a = clones["true_fate"].apply(lambda fate: (fate == "fate_a").mean())
+    size = clones.size()
+    assert (np.maximum(of_a, 1 - of_a) * size).sum() / size.sum() > 0.85
+    assert ((of_a > 0.1) & (of_a < 0.9)).any()  # some are mixed
+
+
+def test_branching_clones_grow_as_their_cells_do():
+    adata = datasets.branching(n_cells=1000, n_dims=2, n_clones=10, seed=2)
+    n = adata.obs.groupby(["true_clone", "time"], observed=True).size().unstack()
+    of_a = adata.obs["true_fate"].eq("fate_a").groupby(adata.obs["true_clone"], observed=True).mean()
+    assert np.corrcoef(np.log(n[3.0] / n[0.0]), of_a)[0, 1] > 0.95
+
+
+def test_branching_clones_of_one_founder_are_one():
+    assert datasets.branching(n_cells=10, n_clones=1).obs["true_clone"].nunique() == 1
+
+
 def test_branching_labels_are_consistent():
     adata = datasets.branching(n_cells=200)
     assert set(adata.obs["true_fate"]) == {"fate_a", "fate_b"}
@@ -165,6 +200,7 @@ def test_branching_expression_has_genes_that_follow_growth():
         ({"times": (0, 0)}, "increasing"),
         ({"times": ()}, "increasing"),
         ({"n_genes": 5}, "n_growth_genes"),
+        ({"n_clones": 0}, "n_clones must be positive"),
     ],
 )
 def test_branching_refuses_what_it_cannot_simulate(arguments, message):

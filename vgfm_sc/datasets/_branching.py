@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy.spatial import KDTree
 
 from vgfm_sc import _checks
 
@@ -26,6 +27,9 @@ SETTLING_RATE = 0.7
 GROWTH = {"progenitor": 0.2, "fate_a": 0.8, "fate_b": 0.0}
 """d log m/dt of each type where it is settled."""
 
+START_SD = (0.15, 0.3, 0.5)
+"""Spread of the start along the first axis, the second and each of the others."""
+
 POOL = 20
 """Simulated cells for one that is kept: few are drawn twice."""
 
@@ -39,6 +43,7 @@ def branching(
     times: Sequence[float] = (0.0, 1.0, 2.0, 3.0),
     n_genes: int | None = None,
     n_growth_genes: int = 20,
+    n_clones: int | None = None,
     seed: int = 0,
     space_seed: int | None = None,
 ) -> AnnData:
@@ -61,6 +66,11 @@ def branching(
         is; without, ``X`` is the state.
     n_growth_genes
         Genes that follow the growth rate itself; the others follow random directions of the state.
+    n_clones
+        With a number, every cell carries the barcode of one of that many founders, drawn from the distribution that
+        cells start from. A clone is the cells that started nearest to its founder, so it spreads over the state, grows
+        as its cells do, and is sampled anew at each time. The axis that decides on the fate counts as much as all
+        others together, so most cells of a clone share a fate, and clones that start between the fates are mixed.
     seed
         Of the cells, and of all else that is drawn.
     space_seed
@@ -75,6 +85,8 @@ def branching(
         Time; ``"progenitor"``, ``"fate_a"`` or ``"fate_b"``; and the fate a cell is heading for.
     ``obs["true_growth"]``
         d log m/dt.
+    ``obs["true_clone"]``
+        With ``n_clones``: the founder that the cell descends from.
     ``obsm["X_state"]``, ``obsm["true_velocity"]``
         State and its velocity, shape ``(n_obs, n_dims)``.
     ``var["growth_gene"]``
@@ -88,17 +100,18 @@ def branching(
     if n_dims < 2 or len(points) < 1 or not (np.isfinite(points).all() and (np.diff(points) > 0).all()):
         msg = f"branching needs n_dims >= 2 and increasing times, got n_dims={n_dims}, times={list(times)}."
         raise ValueError(msg)
+    if n_clones is not None:
+        _checks.whole("n_clones", n_clones)
     rng = np.random.default_rng(seed)
-    snapshots = []
+    snapshots, starts = [], []
     for t in points:
-        start = np.zeros((POOL * n_cells, n_dims))
-        start[:, 0] = 0.15 * rng.standard_normal(len(start))
-        start[:, 1] = 0.3 * rng.standard_normal(len(start))
-        start[:, 2:] = 0.5 * rng.standard_normal((len(start), n_dims - 2))
+        start = _start(POOL * n_cells, n_dims, rng)
         state, log_m = _follow(start, t - points[0])
         mass = np.exp(log_m)
         n = round(n_cells * mass.mean())
-        snapshots.append(state[rng.choice(len(state), n, p=mass / mass.sum(), replace=n > len(state))])
+        kept = rng.choice(len(state), n, p=mass / mass.sum(), replace=n > len(state))
+        snapshots.append(state[kept])
+        starts.append(start[kept])
     state = np.concatenate(snapshots)
     cell_type = np.where(state[:, 0] < FORK + 0.5, "progenitor", np.where(state[:, 1] > 0, "fate_a", "fate_b"))
     obs = pd.DataFrame(
@@ -110,6 +123,8 @@ def branching(
         },
         index=[f"cell{k}" for k in range(len(state))],
     )
+    if n_clones is not None:
+        obs["true_clone"] = _clones(np.concatenate(starts), n_clones, seed)
     space = rng if space_seed is None else np.random.default_rng(space_seed)
     rotation = np.linalg.qr(space.standard_normal((n_dims, n_dims)))[0]  # no axis of the data is an axis of the model
     x, v = state @ rotation, velocity(state) @ rotation
@@ -119,6 +134,28 @@ def branching(
         adata = _expression(x, obs, n_genes, n_growth_genes, rng)
     adata.obsm["X_state"], adata.obsm["true_velocity"] = x, v
     return adata
+
+
+def _start(n: int, n_dims: int, rng: np.random.Generator) -> np.ndarray:
+    """States that cells start from, shape ``(n, n_dims)``."""
+    start = np.zeros((n, n_dims))
+    start[:, 0] = START_SD[0] * rng.standard_normal(n)
+    start[:, 1] = START_SD[1] * rng.standard_normal(n)
+    start[:, 2:] = START_SD[2] * rng.standard_normal((n, n_dims - 2))
+    return start
+
+
+def _clones(start: np.ndarray, n_clones: int, seed: int) -> pd.Categorical:
+    """Barcodes of cells that started at ``start``, shape ``(n, d)``: those of the founders nearest to them.
+
+    Founders have a generator of their own, so that the cells are the same with and without clones.
+    """
+    d = start.shape[1]
+    founders = _start(n_clones, d, np.random.default_rng([seed, 1]))
+    weight = 1 / np.repeat(START_SD, (1, 1, d - 2))
+    weight[1] *= np.sqrt(d - 1)  # the fate's axis
+    nearest = KDTree(founders * weight).query(start * weight)[1]
+    return pd.Categorical.from_codes(nearest, [f"clone{k}" for k in range(n_clones)]).remove_unused_categories()
 
 
 def velocity(state: np.ndarray) -> np.ndarray:
