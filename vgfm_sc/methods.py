@@ -56,6 +56,10 @@ class Method:
         time. Paths are then bridges of it: they wander about ``path``, and not at the ends. The coupling is also given
         the keyword ``spread``, the unitless standard deviation over the interval, and so must take it. `None`: cells
         follow ``path``.
+    takes_clones
+        Whether the coupling takes the keyword ``clones``, a pair of integer arrays of shapes ``(n,)`` and ``(m,)``: the
+        clone of each cell, -1 in cells without a barcode and where a clone was seen at one end of the interval alone.
+        ``vgfm_sc.tl.fit(clone_key=...)`` needs it.
     """
 
     coupling: Callable
@@ -66,6 +70,7 @@ class Method:
     settings: dict[str, Any] = field(default_factory=dict)
     shared_growth: bool = False
     sigma: float | None = None
+    takes_clones: bool = False
 
     def __post_init__(self) -> None:
         for name in ("coupling", "path"):
@@ -126,7 +131,15 @@ def vgfm(
     settings = {"eps": eps, "rho": rho, "noise": noise, "smooth": smooth, "shared_growth": shared_growth}
     if drift_rho is not None:
         settings["drift_rho"] = drift_rho
-    return Method(coupling, noise=noise, smooth=smooth, shared_growth=shared_growth, name="vgfm", settings=settings)
+    return Method(
+        coupling,
+        noise=noise,
+        smooth=smooth,
+        shared_growth=shared_growth,
+        takes_clones=True,
+        name="vgfm",
+        settings=settings,
+    )
 
 
 def otcfm(*, eps: float = 0.002, noise: float = 0.75) -> Method:
@@ -140,7 +153,7 @@ def otcfm(*, eps: float = 0.002, noise: float = 0.75) -> Method:
     _checks.real("eps", eps)
     _checks.real("noise", noise, zero=True)
     coupling = partial(entropic.balanced, eps=eps)
-    return Method(coupling, noise=noise, name="otcfm", settings={"eps": eps, "noise": noise})
+    return Method(coupling, noise=noise, takes_clones=True, name="otcfm", settings={"eps": eps, "noise": noise})
 
 
 def bridge(*, sigma: float, rho: float = 0.5) -> Method:
@@ -169,4 +182,4 @@ def bridge(*, sigma: float, rho: float = 0.5) -> Method:
     _checks.real("sigma", sigma)
     _checks.real("rho", rho)
     coupling = partial(entropic.bridged, rho=rho)
-    return Method(coupling, name="bridge", settings={"sigma": sigma, "rho": rho}, sigma=sigma)
+    return Method(coupling, takes_clones=True, name="bridge", settings={"sigma": sigma, "rho": rho}, sigma=sigma)

@@ -17,7 +17,8 @@ class Course:
     length of each interval in mean ones, as the user counts time, where ``times`` may pass unevenly. ``prior``: growth
     expected of each cell per mean interval, shapes ``(n_k,)``, if there is any. ``held_out``: cells that training does
     not see and is judged on, if any, shapes ``(h_k, d)``. ``wander``: standard deviation per axis of Brownian motion
-    over each interval, where paths are bridges of it.
+    over each interval, where paths are bridges of it. ``clones``: of each cell, shapes ``(n_k,)``, -1 in those without
+    one, where lineage barcodes are known.
     """
 
     positions: Sequence[np.ndarray]
@@ -28,11 +29,12 @@ class Course:
     prior: Sequence[np.ndarray] | None = None
     held_out: Sequence[np.ndarray] | None = None
     wander: Sequence[float] | None = None
+    clones: Sequence[np.ndarray] | None = None
 
     def arrays(self) -> Iterator[np.ndarray]:
         """All numbers, and which of the parts are there."""
         yield from (np.asarray(part, dtype=float) for part in (self.times, self.totals, self.masses, self.durations))
         wander = None if self.wander is None else [np.asarray(self.wander, dtype=float)]
-        for part in (self.positions, self.prior, self.held_out, wander):
+        for part in (self.positions, self.prior, self.held_out, wander, self.clones):
             yield np.asarray(part is None)
             yield from part or ()

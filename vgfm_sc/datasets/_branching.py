@@ -68,9 +68,9 @@ def branching(
         Genes that follow the growth rate itself; the others follow random directions of the state.
     n_clones
         With a number, every cell carries the barcode of one of that many founders, drawn from the distribution that
-        cells start from. A clone is the cells that started nearest to its founder, so it spreads over the state, grows
-        as its cells do, and is sampled anew at each time. The axis that decides on the fate counts as much as all
-        others together, so most cells of a clone share a fate, and clones that start between the fates are mixed.
+        cells start from. A clone is the cells of the founder's fate that started nearest to it, so it spreads over the
+        state, grows as its cells do, and is sampled anew at each time. Where a cell starts decides on its fate, so all
+        cells of a clone have one.
     seed
         Of the cells, and of all else that is drawn.
     space_seed
@@ -146,15 +146,18 @@ def _start(n: int, n_dims: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _clones(start: np.ndarray, n_clones: int, seed: int) -> pd.Categorical:
-    """Barcodes of cells that started at ``start``, shape ``(n, d)``: those of the founders nearest to them.
+    """Barcodes of cells that started at ``start``, shape ``(n, d)``: of the nearest founder that has their fate.
 
     Founders have a generator of their own, so that the cells are the same with and without clones.
     """
     d = start.shape[1]
     founders = _start(n_clones, d, np.random.default_rng([seed, 1]))
-    weight = 1 / np.repeat(START_SD, (1, 1, d - 2))
-    weight[1] *= np.sqrt(d - 1)  # the fate's axis
-    nearest = KDTree(founders * weight).query(start * weight)[1]
+    scale = np.repeat(START_SD, (1, 1, d - 2))
+
+    def place(x: np.ndarray) -> np.ndarray:
+        return np.column_stack([x / scale, 1e6 * (x[:, 1] > 0)])  # one of the other fate only where there is no other
+
+    nearest = KDTree(place(founders)).query(place(start))[1]
     return pd.Categorical.from_codes(nearest, [f"clone{k}" for k in range(n_clones)]).remove_unused_categories()
 
 

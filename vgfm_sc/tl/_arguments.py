@@ -43,6 +43,16 @@ def check_takes_prior(method: methods.Method) -> None:
         raise ValueError(msg)
 
 
+def check_takes_clones(method: methods.Method) -> None:
+    """Refuse a method whose coupling has no use for lineage barcodes."""
+    if not method.takes_clones:
+        msg = (
+            f"The coupling of method {method.name!r} does not take clones. Use a method of vgfm_sc.methods, or give "
+            "the coupling the keyword clones, a pair of arrays with the clone of each cell, and set takes_clones=True."
+        )
+        raise ValueError(msg)
+
+
 def warn_of_space(representation: _anndata.Representation, x: np.ndarray) -> None:
     """Warn of positions between which distances mean little: counts, and embeddings made for the eye."""
     where, name = representation.where, representation.name.lower()

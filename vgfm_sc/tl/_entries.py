@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from vgfm_sc import _anndata
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.dynamics.scaling import Scaling
 from vgfm_sc.tl._models import FittedModel
+
+logger = logging.getLogger(__name__)
 
 STORED_SHARE = 1e-6
 """Entries of a coupling below this share of their row and of their column are not stored."""
@@ -65,6 +68,17 @@ def joined_plans(couplings: Sequence[Coupling], rows: Sequence[np.ndarray], n_ob
         parts.append((plan.data[keep].astype(np.float32), source[plan.row[keep]], target[plan.col[keep]]))
     data, i, j = (np.concatenate(part) for part in zip(*parts, strict=True))
     return csr_matrix((data, (i, j)), shape=(n_obs, n_obs))
+
+
+def tell_of_clones(clones: np.ndarray, rows: Sequence[np.ndarray], clone_key: str) -> None:
+    """Say how many cells have a barcode, and how many clones were seen once and bind nothing."""
+    seen = [np.unique(clones[cells][clones[cells] >= 0]) for cells in rows]
+    _, n_times = np.unique(np.concatenate(seen), return_counts=True)
+    logger.info(
+        "obs[%r]: %d of %d cells have a barcode; %d of %d clones were seen at one time point alone and say nothing",
+        clone_key, sum(int((clones[cells] >= 0).sum()) for cells in rows), sum(map(len, rows)),
+        int((n_times == 1).sum()), len(n_times),
+    )  # fmt: skip
 
 
 def warn(couplings: Mapping[str, np.ndarray], history: Mapping[str, Any], time_points: np.ndarray) -> None:

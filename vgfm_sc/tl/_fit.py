@@ -32,6 +32,7 @@ def fit(
     time_map: Mapping[Any, float] | None = None,
     mass: str | Mapping[Any, float] = "counts",
     growth_prior: str | None = None,
+    clone_key: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool | None = None,
@@ -97,6 +98,11 @@ def fit(
         coupling starts from it, and the data can override it; a smaller ``rho`` lets them override it more.
         Only differences between cells of a time point matter; not with ``"otcfm"``. Where growth is shared by all
         times, as by default, an interval goes by the cells at both its ends, those of the last time among them.
+    clone_key
+        Column of ``obs`` with lineage barcodes: categories, strings or integers that cells of one clone share, missing
+        in cells without one. A cell is then coupled to cells of its own clone and to those without a barcode rather
+        than to other clones, in every interval at both ends of which its clone was seen. Barcodes may be wrong: another
+        clone costs more and is not ruled out. Clones seen at one time alone say nothing.
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
@@ -176,10 +182,11 @@ def fit(
     Raises
     ------
     KeyError
-        ``time_key``, ``use_rep``, ``layer``, a gene, or the column of ``mass`` or ``growth_prior`` is missing.
+        ``time_key``, ``use_rep``, ``layer``, a gene, or the column of ``mass``, ``growth_prior`` or ``clone_key`` is
+        missing.
     TypeError, ValueError
-        Times, representation, totals, prior, method, device or ``key_added`` cannot be used, or your own coupling
-        returned a plan whose columns do not sum to the target masses; the message says why.
+        Times, representation, totals, prior, barcodes, method, device or ``key_added`` cannot be used, or your own
+        coupling returned a plan whose columns do not sum to the target masses; the message says why.
     FloatingPointError
         Training left the finite numbers. ``adata`` is not changed, whatever the error.
 
@@ -204,6 +211,11 @@ def fit(
         prior = _anndata.read_prior(
             adata, growth_prior, snapshots.time, snapshots.time_points, both_ends=chosen.shared_growth
         )
+    clones = None
+    if clone_key is not None:
+        _arguments.check_takes_clones(chosen)
+        clones = _anndata.read_clones(adata, clone_key, snapshots.rows)
+        _entries.tell_of_clones(clones, snapshots.rows, clone_key)
     settings = Settings(
         width=width,
         depth=depth,
@@ -239,6 +251,7 @@ def fit(
         counted=snapshots.rows,
         out=out,
         prior=prior,
+        clones=clones,
         scaling=scaling,
         method=chosen,
         settings=settings,
@@ -270,6 +283,8 @@ def fit(
         params["totals"] = snapshots.given
     if growth_prior is not None:
         params["growth_prior"] = growth_prior
+    if clone_key is not None:
+        params["clone_key"] = clone_key
     params.update(settings.stored())
     entries = _entries.of_fit(models, keys, sampling, params, scaling)
     _anndata.write(adata, entries, remove=stale)

@@ -34,6 +34,7 @@ def holdout(
     time_map: Mapping[Any, float] | None = None,
     mass: str | Mapping[Any, float] = "counts",
     growth_prior: str | None = None,
+    clone_key: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool | None = None,
@@ -53,8 +54,8 @@ def holdout(
     ----------
     adata
         Annotated data with at least three time points.
-    time_key, use_rep, layer, genes, time_map, mass, growth_prior, device, seed, progress
-        As in `vgfm_sc.tl.fit`; the baseline ``"otcfm"`` has no use for ``growth_prior``.
+    time_key, use_rep, layer, genes, time_map, mass, growth_prior, clone_key, device, seed, progress
+        As in `vgfm_sc.tl.fit`; the baseline ``"otcfm"`` is told neither of ``growth_prior`` nor of ``clone_key``.
     times
         Time points to leave out, as numbers or by their labels in ``time_map``, each between others; all that are by
         default.
@@ -123,6 +124,10 @@ def holdout(
     if growth_prior is not None:
         _arguments.check_takes_prior(chosen)
         prior = _anndata.read_prior(adata, growth_prior, snapshots.time, snapshots.time_points)
+    clones = None
+    if clone_key is not None:
+        _arguments.check_takes_clones(chosen)
+        clones = _anndata.read_clones(adata, clone_key, snapshots.rows)
     left_out = _between_others(snapshots, times)
     if _has_seen(snapshots.x, np.isin(snapshots.time, snapshots.time_points[left_out])):
         msg = (
@@ -135,8 +140,9 @@ def holdout(
     alone, progress = jobs.one_by_one(len(fits)), _arguments.shown(progress)
     arguments = {**fit_arguments, "device": str(devices.choose(device)), "seed": seed, "progress": progress and alone}
     sampling = snapshots.sampling
+    told = {"growth_prior": prior, "clone_key": clones}
     tasks = [
-        (k, models[name], arguments, prior if name == chosen.name else None, sampling, snapshots.x, tol)
+        (k, models[name], arguments, told if name == chosen.name else {}, sampling, snapshots.x, tol)
         for k, name in fits
     ]
     simulated = {}
@@ -208,6 +214,12 @@ def _has_seen(x: np.ndarray, out: np.ndarray) -> bool:
     return bool(np.linalg.norm(x.mean(axis=0)) < CENTRED * spread <= np.linalg.norm(x[~out].mean(axis=0)))
 
 
+def _followed(clones: np.ndarray, rows: Sequence[np.ndarray]) -> bool:
+    """Whether there is more than one clone and one has cells at two time points, whose ``rows`` are given."""
+    seen, n_times = np.unique(np.concatenate([np.unique(clones[r][clones[r] >= 0]) for r in rows]), return_counts=True)
+    return len(seen) > 1 < n_times.max()
+
+
 class Prediction(NamedTuple):
     """Cells ``x``, shape ``(n, d)``, and their ``mass``; what the fit stored, and the process it ran in."""
 
@@ -221,12 +233,15 @@ def _simulated(
     k: int,
     method: methods.Method,
     arguments: Mapping[str, Any],
-    prior: np.ndarray | None,
+    told: Mapping[str, np.ndarray | None],
     sampling: _anndata.Sampling,
     x: np.ndarray,
     tol: float,
 ) -> Prediction:
-    """Cells of the time point before ``k`` at time point ``k`` by a model that never saw ``k``."""
+    """Cells of the time point before ``k`` at time point ``k`` by a model that never saw ``k``.
+
+    ``told``: what is known of all cells, shapes ``(n_obs,)``, by the argument of `fit`.
+    """
     snapshots = sampling.at(x)
     points, totals = snapshots.time_points, snapshots.totals
     kept = snapshots.time != points[k]
@@ -237,9 +252,13 @@ def _simulated(
     known: dict[str, Any] = {}
     if snapshots.given is not None:
         known["mass"] = {float(t): float(total) for t, total in zip(points, totals, strict=True) if t != points[k]}
+    prior, clones = told.get("growth_prior"), told.get("clone_key")
     if prior is not None:
         rest.obs["prior"] = prior[kept]
         known["growth_prior"] = "prior"
+    if clones is not None and _followed(clones, [rows for j, rows in enumerate(snapshots.rows) if j != k]):
+        rest.obs["clone"] = pd.Series(clones[kept], rest.obs_names, dtype="Int64").mask(clones[kept] < 0)
+        known["clone_key"] = "clone"
     fit(rest, "time", use_rep="X_rest", method=method, **known, **arguments)
     before = snapshots.x[snapshots.rows[k - 1]]
     model = get.model(rest, device=arguments["device"])

@@ -33,13 +33,15 @@ class Recipe:
 
     ``sampling``: of all cells; its rows are those to train on. ``counted``: rows of all cells that make up the totals.
     ``out``: the cells of each time point to judge on, if any. ``prior``: growth expected of every cell per unit of
-    time, shape ``(n_obs,)``, if there is any. ``checkpoint``: folder for finished parts.
+    time, shape ``(n_obs,)``, if there is any. ``clones``: of every cell, shape ``(n_obs,)``, -1 in those without one,
+    if barcodes are known. ``checkpoint``: folder for finished parts.
     """
 
     sampling: _anndata.Sampling
     counted: list[np.ndarray]
     out: Sequence[np.ndarray] | None
     prior: np.ndarray | None
+    clones: np.ndarray | None
     scaling: Scaling
     method: methods.Method
     settings: Settings
@@ -130,6 +132,7 @@ def unitless_course(recipe: Recipe, x: np.ndarray) -> Course:
         expected,
         None if recipe.out is None else [unitless[cells] for cells in recipe.out],
         None if recipe.method.sigma is None else scaling.wander(recipe.method.sigma, points).tolist(),
+        None if recipe.clones is None else [recipe.clones[cells] for cells in rows],
     )
 
 

@@ -22,6 +22,7 @@ from vgfm_sc.core.training.balance import balance
 from vgfm_sc.core.training.checkpoint import Checkpoint
 from vgfm_sc.core.training.settings import Settings
 from vgfm_sc.core.transport import growth
+from vgfm_sc.core.transport.clones import binding
 from vgfm_sc.core.transport.entropic import expected
 
 Bar = Callable[[str, int], Any]
@@ -47,8 +48,9 @@ def train(
 ) -> Trained:
     """Train on ``course``.
 
-    ``method`` has ``coupling``, ``path``, ``noise``, ``smooth`` and ``shared_growth``. Couplings and the matched
-    networks are kept in ``checkpoint`` when they are done, and taken from there if they have been before.
+    ``method`` has ``coupling``, ``path``, ``noise``, ``smooth`` and ``shared_growth``; its coupling takes ``clones``
+    where the course has them. Couplings and the matched networks are kept in ``checkpoint`` when they are done, and
+    taken from there if they have been before.
     """
     couplings = _couplings(course, method, settings.seed, device, bar, checkpoint)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -106,8 +108,12 @@ def _solved(
     for k, own in enumerate(seeds):
         log_growth = _expected(course, k, late=0.5 if method.shared_growth else 0.0)
         x0, x1 = (np.asarray(x, dtype=np.float32) for x in course.positions[k : k + 2])
-        couple = method.coupling
-        informed = couple if course.wander is None else partial(couple, spread=course.wander[k])
+        known: dict[str, Any] = {}
+        if course.wander is not None:
+            known["spread"] = course.wander[k]
+        if course.clones is not None:
+            known["clones"] = binding(*course.clones[k : k + 2])
+        informed = partial(method.coupling, **known) if known else method.coupling
         tasks.append((informed, x0, x1, tuple(course.masses[k : k + 2]), log_growth, device, own))
     kept = [None if checkpoint is None else checkpoint.read(f"{name}{k}") for k in range(len(tasks))]
     solved = jobs.each(_coupled, [task for task, arrays in zip(tasks, kept, strict=True) if arrays is None])

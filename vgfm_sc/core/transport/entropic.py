@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Generator, Tensor
 
 from vgfm_sc.core.coupling import Coupling
@@ -26,6 +28,9 @@ MOST_ENTRIES = 5_000_000
 BLOCK_PAIRS = {"cpu": 500_000, "cuda": 50_000_000}
 """Pairs whose costs are held at once: 4 MB a copy, near a processor's cache; or what keeps a GPU busy."""
 
+Clones = tuple[np.ndarray, np.ndarray] | None
+"""Clone of each cell of both snapshots, shapes ``(n,)`` and ``(m,)``, -1 in cells without one."""
+
 
 def semi_relaxed(
     x0: Tensor,
@@ -37,68 +42,108 @@ def semi_relaxed(
     eps: float,
     rho: float,
     drift_rho: float | None,
+    clones: Clones = None,
 ) -> Coupling:
     """Semi-relaxed entropic transport: target marginal exact, source marginal at a price (:cite:p:`Wang25`, eq. 9).
 
     The cost is the squared distance divided by its mean over two independent cells of the data (2 d in coordinates
     of unit variance), one number for all intervals, so that ``eps`` and ``rho`` have no unit. With ``drift_rho``,
     a plan with that penalty says how cells drift, and the distance is taken from where the drift carries them (see
-    `drift`). Large snapshots are coupled in parts (see `parts`).
+    `drift`). Where ``clones`` are known, pairs of two of them cost more (see `clones`). Large snapshots are coupled in
+    parts (see `parts`).
     """
 
-    def couple(x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor) -> sinkhorn.Plan:
+    def couple(cells: _Cells) -> sinkhorn.Plan:
         if drift_rho is None:
-            return _solved(x0, x1, mass0, mass1, generator, eps=eps, rho=rho)
-        first = _solved(x0, x1, mass0, mass1, generator, eps=eps, rho=drift_rho)
-        moved = drift.carried(x0, x1, first.entries)
-        plan = _solved(moved, x1, mass0, mass1, generator, eps=eps, rho=rho)
+            return _solved(cells, generator, eps=eps, rho=rho)
+        first = _solved(cells, generator, eps=eps, rho=drift_rho)
+        moved = drift.carried(cells.x0, cells.x1, first.entries)
+        plan = _solved(cells._replace(x0=moved), generator, eps=eps, rho=rho)
         return plan._replace(
             converged=first.converged and plan.converged,
             n_iter=first.n_iter + plan.n_iter,
             marginal_error=float(np.max([first.marginal_error, plan.marginal_error])),
         )
 
-    return _in_parts(couple, x0, x1, mass0, mass1, generator)
+    return _in_parts(couple, _Cells.exact(x0, x1, mass0, mass1, clones), generator)
 
 
 def bridged(
-    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: Generator, *, spread: float, rho: float
+    x0: Tensor,
+    x1: Tensor,
+    mass0: Tensor,
+    mass1: Tensor,
+    generator: Generator,
+    *,
+    spread: float,
+    rho: float,
+    clones: Clones = None,
 ) -> Coupling:
     """The semi-relaxed plan of Brownian motion whose unitless standard deviation over the interval is ``spread``.
 
     Its density between two cells is ``exp(-|x - y|^2 / (2 spread^2))``, and the cost is ``|x - y|^2 / (2 d)``.
     """
     eps = spread**2 / x0.shape[1]
-    return semi_relaxed(x0, x1, mass0, mass1, generator, eps=eps, rho=rho, drift_rho=None)
+    return semi_relaxed(x0, x1, mass0, mass1, generator, eps=eps, rho=rho, drift_rho=None, clones=clones)
 
 
-def balanced(x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: Generator, *, eps: float) -> Coupling:
-    """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
-
-    def couple(x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor) -> sinkhorn.Plan:
-        grown = mass0 * (mass1.sum() / mass0.sum())
-        return _solved(x0, x1, grown, mass1, generator, eps=eps, rho=float("inf"))
-
-    return _in_parts(couple, x0, x1, mass0, mass1, generator)
-
-
-def _in_parts(
-    couple: Callable[[Tensor, Tensor, Tensor, Tensor], sinkhorn.Plan],
+def balanced(
     x0: Tensor,
     x1: Tensor,
     mass0: Tensor,
     mass1: Tensor,
     generator: Generator,
+    *,
+    eps: float,
+    clones: Clones = None,
 ) -> Coupling:
-    """What ``couple`` makes of float64 tensors, in one piece where they are small enough."""
-    x0, x1, mass0, mass1 = _exact(x0, x1, mass0, mass1)
-    most_pairs = MOST_PAIRS[x0.device.type]
+    """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
+
+    def couple(cells: _Cells) -> sinkhorn.Plan:
+        grown = cells.mass0 * (cells.mass1.sum() / cells.mass0.sum())
+        return _solved(cells._replace(mass0=grown), generator, eps=eps, rho=float("inf"))
+
+    return _in_parts(couple, _Cells.exact(x0, x1, mass0, mass1, clones), generator)
+
+
+class _Cells(NamedTuple):
+    """Both snapshots in float64, on the processor where the device has none."""
+
+    x0: Tensor
+    x1: Tensor
+    mass0: Tensor
+    mass1: Tensor
+    clones: tuple[Tensor, Tensor] | None
+
+    @classmethod
+    def exact(cls, x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, clones: Clones) -> _Cells:
+        given = (x0, x1, mass0, mass1)
+        x0, x1, mass0, mass1 = ((t.cpu() if t.device.type == "mps" else t).double() for t in given)
+        if clones is None:
+            return cls(x0, x1, mass0, mass1, None)
+        first, second = (torch.as_tensor(codes, device=x0.device) for codes in clones)
+        return cls(x0, x1, mass0, mass1, (first, second))
+
+    def part(self, i: Tensor, j: Tensor) -> _Cells:
+        """Rows ``i`` and columns ``j``."""
+        clones = None if self.clones is None else (self.clones[0][i], self.clones[1][j])
+        return _Cells(self.x0[i], self.x1[j], self.mass0[i], self.mass1[j], clones)
+
+
+def _in_parts(couple: Callable[[_Cells], sinkhorn.Plan], cells: _Cells, generator: Generator) -> Coupling:
+    """What ``couple`` makes of ``cells``, in one piece where they are small enough."""
     plan, answers = parts.coupled(
-        couple, x0, x1, mass0, mass1, generator, most_pairs=most_pairs, most_entries=MOST_ENTRIES
+        lambda i, j: couple(cells.part(i, j)),
+        cells.x0,
+        cells.x1,
+        cells.clones,
+        generator,
+        most_pairs=MOST_PAIRS[cells.x0.device.type],
+        most_entries=MOST_ENTRIES,
     )
     return Coupling(
         plan,
-        mass0.cpu().numpy(),
+        cells.mass0.cpu().numpy(),
         converged=all(answer.converged for answer in answers),
         n_iter=max(answer.n_iter for answer in answers),
         marginal_error=float(np.max([answer.marginal_error for answer in answers])),  # NaN stays
@@ -106,17 +151,10 @@ def _in_parts(
     )
 
 
-def _exact(*tensors: Tensor) -> list[Tensor]:
-    """In float64, on the processor where the device has none."""
-    return [(part.cpu() if part.device.type == "mps" else part).double() for part in tensors]
-
-
-def _solved(
-    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: Generator, *, eps: float, rho: float
-) -> sinkhorn.Plan:
+def _solved(cells: _Cells, generator: Generator, *, eps: float, rho: float) -> sinkhorn.Plan:
     """Solve in units of the mean squared distance, to the tolerances of this file."""
-    unit = (2 * x0.shape[1]) ** 0.5
-    pairs = Pairs(x0 / unit, x1 / unit, mass0, mass1, BLOCK_PAIRS[x0.device.type])
+    unit, block = (2 * cells.x0.shape[1]) ** 0.5, BLOCK_PAIRS[cells.x0.device.type]
+    pairs = Pairs(cells.x0 / unit, cells.x1 / unit, cells.mass0, cells.mass1, block, cells.clones)
     return sinkhorn.solve(pairs, eps=eps, rho=rho, tol=MARGINAL_TOL, max_iter=MAX_PRODUCTS, generator=generator)
 
 

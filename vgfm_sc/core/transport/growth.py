@@ -35,16 +35,18 @@ RIDGE = 0.01
 
 def sampled(course: Course, seed: int) -> Course:
     """``course`` with at most `MOST_CELLS` of each snapshot, drawn at random; totals stay."""
-    positions, masses, prior = list(course.positions), list(course.masses), list(course.prior or [])
+    positions, masses = list(course.positions), list(course.masses)
+    prior, clones = list(course.prior or []), list(course.clones or [])
     for k, own in enumerate(np.random.SeedSequence(seed).spawn(len(positions))):
         n = len(positions[k])
         if n <= MOST_CELLS:
             continue
         rows = np.sort(np.random.default_rng(own).choice(n, MOST_CELLS, replace=False))
         positions[k], masses[k] = positions[k][rows], masses[k] * n / MOST_CELLS
-        if prior:
-            prior[k] = prior[k][rows]
-    return replace(course, positions=positions, masses=masses, prior=prior or None)
+        for known in (prior, clones):
+            if known:
+                known[k] = known[k][rows]
+    return replace(course, positions=positions, masses=masses, prior=prior or None, clones=clones or None)
 
 
 def told(course: Course, sample: Course, couplings: Sequence[Coupling]) -> Course:

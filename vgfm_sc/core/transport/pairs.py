@@ -8,27 +8,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgfm_sc.core.transport import clones as lineage
 from vgfm_sc.core.transport.support import Support
 
 
 class Pairs:
     """Squared distances from ``x``, shape ``(n, d)``, to ``y``, ``(m, d)``, with masses ``a`` and ``b``.
 
-    ``block`` is the number of pairs held at once. All tensors are float64.
+    ``block`` is the number of pairs held at once. Tensors are float64, but for ``clones``: the clones of both sides,
+    shapes ``(n,)`` and ``(m,)``, -1 where there is none; pairs of two clones cost more (see `clones`).
     """
 
-    def __init__(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor, block: int):
+    def __init__(
+        self, x: Tensor, y: Tensor, a: Tensor, b: Tensor, block: int, clones: tuple[Tensor, Tensor] | None = None
+    ):
         self.centre = (x.mean(0) + y.mean(0)) / 2  # |x|^2 + |y|^2 - 2 x.y loses least near the origin
         self.x, self.y, self.a, self.b, self.block = x - self.centre, y - self.centre, a, b, block
-        self.shape = len(x), len(y)
+        self.shape, self.clones = (len(x), len(y)), clones
         self._y2 = self.y.square().sum(1)
 
     def mean_cost(self) -> float:
-        """Mean over all pairs."""
+        """Mean over all pairs, clones aside."""
         return float(self.x.square().sum(1).mean() + self._y2.mean() - 2 * self.x.mean(0) @ self.y.mean(0))
 
     def subsample(self, n: int, generator: torch.Generator) -> Pairs:
-        """At most ``n`` points a side around a ``centre`` of their own, the masses raised to the same totals."""
+        """At most ``n`` points a side around a ``centre`` of their own, the masses raised to the same totals.
+
+        Without clones: few of them would have cells on both sides.
+        """
 
         def some(points: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
             rows = torch.randperm(len(points), generator=generator)[:n].to(points.device)
@@ -43,6 +50,8 @@ class Pairs:
             rows = slice(start, start + step)
             x = self.x[rows]
             cost = torch.addmm(self._y2, x, self.y.T, alpha=-2).add_(x.square().sum(1)[:, None]).clamp_(min=0)
+            if self.clones is not None:
+                cost.add_(lineage.apart(self.clones[0][rows], self.clones[1]).to(cost), alpha=lineage.COST)
             yield rows, cost
 
     def source_potential(self, g: Tensor, eps: float, rho: float) -> Tensor:

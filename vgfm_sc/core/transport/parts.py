@@ -15,6 +15,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from vgfm_sc.core.transport.clones import kept_together
 from vgfm_sc.core.transport.sinkhorn import Plan
 
 REDRAWS = 2
@@ -30,14 +31,25 @@ RESCALINGS = 10
 """Rounds in which a thinned plan gets its marginals back: with few entries a cell, three would leave percents."""
 
 
-def split(x0: Tensor, x1: Tensor, most_pairs: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+def split(
+    x0: Tensor,
+    x1: Tensor,
+    most_pairs: int,
+    generator: torch.Generator,
+    clones: tuple[Tensor, Tensor] | None = None,
+) -> list[tuple[Tensor, Tensor]]:
     """Rows and columns of all parts: one that is everything, or several cuts into parts below ``most_pairs``."""
     most_parts = min(len(x0), len(x1)) // FEWEST_CELLS
     n_parts = min(math.ceil(math.sqrt(len(x0) * len(x1) / most_pairs)), most_parts)
     if n_parts <= 1:
         return [(torch.arange(len(x0)), torch.arange(len(x1)))]
     orders = [_by_neighbourhood(x, n_parts).cpu() for x in (x0, x1)]
-    return [part for _ in range(REDRAWS) for part in zip(*(_dealt(o, n_parts, generator) for o in orders), strict=True)]
+    cuts: list[tuple[Tensor, Tensor]] = []
+    for _ in range(REDRAWS):
+        together = (None, None) if clones is None else kept_together(clones, n_parts, generator)
+        dealt = (_dealt(order, n_parts, generator, part) for order, part in zip(orders, together, strict=True))
+        cuts += zip(*dealt, strict=True)
+    return cuts
 
 
 def _by_neighbourhood(x: Tensor, n: int) -> Tensor:
@@ -54,8 +66,12 @@ def _by_neighbourhood(x: Tensor, n: int) -> Tensor:
     return torch.cat(done)
 
 
-def _dealt(order: Tensor, n_parts: int, generator: torch.Generator) -> list[Tensor]:
-    """Of every ``n_parts`` cells in a row one to each part, at random."""
+def _dealt(order: Tensor, n_parts: int, generator: torch.Generator, together: np.ndarray | None) -> list[Tensor]:
+    """Of every ``n_parts`` cells in a row one to each part, at random, but for those whose part is given."""
+    if together is not None:
+        given = torch.as_tensor(together)
+        rest = _dealt(order[given[order] < 0], n_parts, generator, None)
+        return [torch.cat([cells, (given == k).nonzero()[:, 0]]).sort().values for k, cells in enumerate(rest)]
     n_rounds = math.ceil(len(order) / n_parts)
     part = torch.rand(n_rounds, n_parts, generator=generator).argsort(dim=1).flatten()[: len(order)]
     dealt = order[part.argsort(stable=True)].split(part.bincount(minlength=n_parts).tolist())
@@ -63,17 +79,18 @@ def _dealt(order: Tensor, n_parts: int, generator: torch.Generator) -> list[Tens
 
 
 def coupled(
-    couple: Callable[[Tensor, Tensor, Tensor, Tensor], Plan],
+    couple: Callable[[Tensor, Tensor], Plan],
     x0: Tensor,
     x1: Tensor,
-    mass0: Tensor,
-    mass1: Tensor,
+    clones: tuple[Tensor, Tensor] | None,
     generator: torch.Generator,
     *,
     most_pairs: int,
     most_entries: int,
 ) -> tuple[csr_array, list[Plan]]:
-    """Couple part with part; ``couple`` answers with a plan and how well it was solved.
+    """Couple part with part; ``couple`` answers rows and columns with a plan and how well it was solved.
+
+    Small ``clones`` are kept together: cells of different parts cannot be coupled.
 
     Returns
     -------
@@ -81,13 +98,12 @@ def coupled(
     answers, each without its entries.
     """
     shape = len(x0), len(x1)
-    parts = split(x0, x1, most_pairs, generator)
+    parts = split(x0, x1, most_pairs, generator, clones)
     n_cuts = REDRAWS if len(parts) > 1 else 1
     per_cell = max(FEWEST_ENTRIES, most_entries // (n_cuts * sum(shape)))
     answers, data, rows, columns = [], [], [], []
     for i, j in parts:
-        i_, j_ = i.to(x0.device), j.to(x1.device)
-        answer = couple(x0[i_], x1[j_], mass0[i_], mass1[j_])
+        answer = couple(i.to(x0.device), j.to(x1.device))
         plan = thinned(answer.entries, per_cell, generator).tocoo()
         data.append(plan.data / n_cuts)
         rows.append(i.numpy().astype(np.int32)[plan.row])

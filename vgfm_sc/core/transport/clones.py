@@ -1,0 +1,57 @@
+"""What lineage barcodes say of who becomes whom.
+
+Cells of one clone have one ancestor, so those of another clone are none of its descendants. A pair of cells from two
+clones costs more, and is not ruled out: a barcode may be read wrongly. A clone binds where it has cells at both ends of
+an interval; elsewhere, and in a cell without a barcode, nothing is said.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+import torch
+from torch import Tensor
+
+COST = 0.2
+"""Cost of a pair from two clones, as a share of the mean squared distance of two cells: a hundred times the default
+``eps``, so that next to nothing is sent at equal distance, and less than the distance of a cell to another branch, so
+that a cell with a wrong barcode stays where it is."""
+
+PER_PART = 10
+"""Cells of a clone, at either end, that every part gets before the clone is dealt out to all of them."""
+
+
+def binding(clones0: np.ndarray, clones1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The clones of both snapshots, shapes ``(n,)`` and ``(m,)``, with -1 also where a clone is at one end alone."""
+    shared = np.intersect1d(clones0, clones1)
+    first, second = (np.where(np.isin(clones, shared), clones, -1) for clones in (clones0, clones1))
+    return first, second
+
+
+def apart(clones0: Tensor, clones1: Tensor) -> Tensor:
+    """Which pairs are of two clones, shape ``(n, m)``."""
+    known = (clones0 >= 0)[:, None] & (clones1 >= 0)
+    return known.logical_and_(clones0[:, None] != clones1)
+
+
+def kept_together(
+    clones: tuple[Tensor, Tensor], n_parts: int, generator: torch.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of each cell of a clone that is too small to be dealt out to all, -1 of other cells: both snapshots.
+
+    Clones come in random order, each to the part that has the smallest share of the cells so far.
+    """
+    codes = [part.cpu().numpy() for part in clones]
+    n_clones = max(int(part.max(initial=-1)) for part in codes) + 1
+    sizes = np.stack([np.bincount(part[part >= 0], minlength=n_clones) for part in codes])
+    small = np.flatnonzero(sizes.all(axis=0) & (sizes < PER_PART * n_parts).any(axis=0))
+    share = (sizes / [[len(part)] for part in codes]).sum(axis=0)
+    part_of = np.full(n_clones + 1, -1)  # the last is that of cells without a clone
+    loads = [(0.0, part) for part in torch.randperm(n_parts, generator=generator).tolist()]
+    for clone in small[torch.randperm(len(small), generator=generator).numpy()]:
+        load, part = heapq.heappop(loads)
+        part_of[clone] = part
+        heapq.heappush(loads, (load + float(share[clone]), part))
+    first, second = (part_of[part] for part in codes)
+    return first, second
