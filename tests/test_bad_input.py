@@ -156,7 +156,7 @@ SOUND = {  # what looks odd and is no reason to refuse: the object and the call
 NO_FIT = (KeyError, r"No fit found in adata\.uns\['vgfm'\].*vgfm_sc\.tl\.fit\(")
 NO_RUN = (KeyError, r"vgfm_sc\.tl\.simulate\(")
 FIRST = {"ancestors": [[0]], "annotate": ["time"], "descendants": [[0]], "fate": ["branch"], "interpolate": [1.5]}
-LATER = [name for name in tl.__all__ if name not in ("fit", "holdout")]
+LATER = [name for name in tl.__all__ if name not in ("fit", "growth_prior", "holdout")]
 
 REFUSED = {  # the function, then what is wrong: the object, the call, the error and what its message says
     **{f"tl.{n}: before fit": (unfitted, calling(getattr(tl, n), *FIRST.get(n, [])), *NO_FIT) for n in LATER},
@@ -203,6 +203,8 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
         (on(made), fitting(time_map=[0, 2]), TypeError, r"time_map must map values of obs\['time'\].*\[0, 2\]"),
     "tl.fit: a continuous time":
         (on(lambda: timed(lambda t: np.linspace(0, 1, len(t)))), fitting(), ValueError, r"50 of 50 .*0.0816327, \.\."),
+    "tl.growth_prior: no gene of the cell cycle":
+        (on(made), tl.growth_prior, KeyError, r"None of the 97 genes.*'MCM5'.*there: \['gene1', 'gene2'\]"),
     "tl.simulate: a label for a time":
         (fitted, calling(tl.simulate, start="D0"), TypeError, r"got 'D0'. Time points: \[0.0, 1.0"),
     "tl.simulate: without the first cells":

@@ -30,7 +30,7 @@ ALLOWED = {
     "pl": {"vgfm_sc.pl", "vgfm_sc._anndata", "matplotlib", "numpy", "pandas", "anndata"},
     "datasets": {"vgfm_sc.datasets", "vgfm_sc._checks", "numpy", "pandas", "scipy", "anndata", "pooch"},
 }
-ALLOWED["tl"] = ALLOWED["get"] | {"vgfm_sc.tl", "vgfm_sc.get", "vgfm_sc._time", "tqdm"}
+ALLOWED["tl"] = ALLOWED["get"] | {"vgfm_sc.tl", "vgfm_sc.get", "vgfm_sc._time", "tqdm", "scanpy"}
 
 
 def layer_of(path: Path) -> str:

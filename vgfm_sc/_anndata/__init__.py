@@ -5,7 +5,7 @@ from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, named, names
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
-from vgfm_sc._anndata.masses import read_prior
+from vgfm_sc._anndata.masses import read_numbers, read_prior
 from vgfm_sc._anndata.representation import Representation, read_representation
 from vgfm_sc._anndata.results import (
     fitted_basis,
@@ -30,8 +30,9 @@ from vgfm_sc._anndata.results import (
     top_genes,
     velocity_name,
 )
-from vgfm_sc._anndata.snapshots import Sampling, Snapshots, read_snapshots, read_time
-from vgfm_sc._anndata.writing import check_derived, check_free, check_holdout, write, write_derived
+from vgfm_sc._anndata.snapshots import Sampling, Snapshots, read_sampling, read_snapshots, read_time
+from vgfm_sc._anndata.symbols import Symbols, expression_alone, read_symbols
+from vgfm_sc._anndata.writing import check_derived, check_free, check_holdout, check_prior, write, write_derived
 from vgfm_sc._time import SAME_TIME
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Representation",
     "Sampling",
     "Snapshots",
+    "Symbols",
     "basis_key",
     "basis_name",
     "check_derived",
@@ -49,6 +51,8 @@ __all__ = [
     "check_holdout",
     "check_key",
     "check_layer",
+    "check_prior",
+    "expression_alone",
     "fitted_basis",
     "fitted_sampling",
     "fitted_snapshots",
@@ -69,14 +73,17 @@ __all__ = [
     "read_loadings",
     "read_moments",
     "read_number",
+    "read_numbers",
     "read_positions",
     "read_prior",
     "read_projected",
     "read_ranking",
     "read_representation",
     "read_result",
+    "read_sampling",
     "read_sd",
     "read_snapshots",
+    "read_symbols",
     "read_time",
     "read_trajectories",
     "read_values",

@@ -49,7 +49,7 @@ def read_given(
 
 
 def _of_column(adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.ndarray) -> np.ndarray:
-    values = _numbers(adata, name, "mass")
+    values = read_numbers(adata, name, "mass")
     seen = [np.unique(values[time == t]) for t in time_points]
     many = {f"{t:g}": len(v) for t, v in zip(time_points, seen, strict=True) if len(v) > 1}
     if many:
@@ -103,26 +103,28 @@ def read_prior(
     if not isinstance(name, str):
         msg = f"growth_prior must be a column of obs or None, got {type(name).__name__}."
         raise TypeError(msg)
-    rate = _numbers(adata, name, "growth_prior")
+    rate = read_numbers(adata, name, "growth_prior")
     for t, later in zip(time_points[:-1], time_points[1:], strict=True):
         spread = float(np.ptp(rate[time == t])) * float(later - t)
         if spread > WIDEST:
             msg = (
                 f"obs[{name!r}] expects some cells at {t:g} to have e^{spread:.0f} times as many descendants at "
-                f"{later:g} as others. It is read as a rate per unit of time; a score must be made one first."
+                f"{later:g} as others. It is read as a rate per unit of time; "
+                "`vgfm_sc.tl.growth_prior` turns scores into rates."
             )
             raise ValueError(msg)
         spread = float(np.ptp(rate[time == later])) * float(later - t)
         if both_ends and spread > WIDEST:
             msg = (
                 f"obs[{name!r}] expects some cells at {later:g} to have multiplied e^{spread:.0f} times as much since "
-                f"{t:g} as others. It is read as a rate per unit of time; a score must be made one first."
+                f"{t:g} as others. It is read as a rate per unit of time; "
+                "`vgfm_sc.tl.growth_prior` turns scores into rates."
             )
             raise ValueError(msg)
     return rate
 
 
-def _numbers(adata: ad.AnnData, name: str, argument: str) -> np.ndarray:
+def read_numbers(adata: ad.AnnData, name: str, argument: str) -> np.ndarray:
     """A column of ``obs`` without gaps, float64, shape ``(n_obs,)``."""
     if name not in adata.obs:
         msg = f"{argument}={name!r} not found in adata.obs. Available: {list(adata.obs.columns)}."

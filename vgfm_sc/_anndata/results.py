@@ -18,8 +18,8 @@ from vgfm_sc._anndata.snapshots import Sampling, Snapshots, read_time
 def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
     """``uns[key]`` as `tl.fit` wrote it."""
     result = adata.uns.get(key)
-    if not _is_fit(result):
-        found = [k for k, v in adata.uns.items() if _is_fit(v)]
+    if not is_fit(result):
+        found = [k for k, v in adata.uns.items() if is_fit(v)]
         msg = f"No fit found in adata.uns[{key!r}]. Run `vgfm_sc.tl.fit(adata, time_key=...)` first."
         if found:
             msg += f" Fits present: key={found}."
@@ -27,8 +27,9 @@ def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
     return dict(result)
 
 
-def _is_fit(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and entry.get("package") == MARK and "scores" not in entry
+def is_fit(entry: Any) -> bool:
+    """Not the scores of `tl.holdout`, nor the scale of `tl.growth_prior`."""
+    return isinstance(entry, Mapping) and entry.get("package") == MARK and not {"scores", "scale"} & set(entry)
 
 
 def fitted_sampling(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Sampling]:

@@ -66,8 +66,19 @@ def read_snapshots(
     mass: str | Mapping[Any, float] = COUNTS,
 ) -> Snapshots:
     """Positions, times and masses of all cells, checked."""
-    time = read_time(adata, time_key, time_map)
+    read_time(adata, time_key, time_map)  # what is wrong with the times is said before the representation is read
     x = representation.read(adata)
+    return read_sampling(adata, time_key, time_map, mass).at(x)
+
+
+def read_sampling(
+    adata: ad.AnnData,
+    time_key: str,
+    time_map: Mapping[Any, float] | None = None,
+    mass: str | Mapping[Any, float] = COUNTS,
+) -> Sampling:
+    """Times and masses of all cells, checked."""
+    time = read_time(adata, time_key, time_map)
     time_points, which = np.unique(time, return_inverse=True)
     if len(time_points) < 2:
         msg = f"obs[{time_key!r}] holds one time point ({time_points[0]:g}); at least two are needed."
@@ -91,7 +102,7 @@ def read_snapshots(
         raise ValueError(msg)
     labels = None if time_map is None else {str(label): float(t) for label, t in time_map.items()}
     given = read_given(adata, mass, time, time_points, labels)
-    return Snapshots(time=time, time_points=time_points, rows=rows, given=given, labels=labels, x=x)
+    return Sampling(time=time, time_points=time_points, rows=rows, given=given, labels=labels)
 
 
 def read_time(adata: ad.AnnData, time_key: str, time_map: Mapping[Any, float] | None = None) -> np.ndarray:

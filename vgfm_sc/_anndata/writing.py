@@ -11,14 +11,14 @@ import numpy as np
 
 from vgfm_sc._anndata.keys import MARK, Keys
 from vgfm_sc._anndata.representation import Representation
-from vgfm_sc._anndata.results import read_result
+from vgfm_sc._anndata.results import is_fit, read_result
 
 
 def check_free(adata: ad.AnnData, keys: Keys, n_models: int) -> list[tuple[str, str]]:
     """Refuse to overwrite entries that are not ours; the entries of an earlier fit that the new one leaves behind."""
     ours: set[tuple[str, str]] = set()
     earlier = adata.uns.get(keys.uns)
-    if isinstance(earlier, Mapping) and earlier.get("package") == MARK:
+    if is_fit(earlier):
         params = earlier.get("params", {})
         theirs = Keys.of(keys.uns, Representation.stored(params).name) if params else keys
         ours = set(theirs.slots(int(params.get("n_models", 1))))
@@ -62,6 +62,23 @@ def check_holdout(adata: ad.AnnData, key: str) -> None:
     if name in adata.uns and not (isinstance(earlier, Mapping) and earlier.get("package") == MARK):
         msg = f"adata already holds uns[{name!r}], not written by `vgfm_sc.tl.holdout`. Choose another key_added."
         raise ValueError(msg)
+
+
+def check_prior(adata: ad.AnnData, key: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Refuse to overwrite what `tl.growth_prior` has not written; entries of an earlier prior that are left behind."""
+    earlier = adata.uns.get(key)
+    ours: set[tuple[str, str]] = set()
+    if isinstance(earlier, Mapping) and earlier.get("package") == MARK and "scale" in earlier:
+        ours = {("uns", key), *(("obs", str(name)) for name in earlier["columns"])}
+    wanted = {("uns", key), *(("obs", name) for name in names)}
+    taken = sorted(f"{slot}[{name!r}]" for slot, name in wanted - ours if name in getattr(adata, slot))
+    if taken:
+        msg = (
+            f"adata already holds {', '.join(taken)}, not written by `vgfm_sc.tl.growth_prior`. Choose another "
+            "key_added."
+        )
+        raise ValueError(msg)
+    return sorted(ours - wanted)
 
 
 def write(

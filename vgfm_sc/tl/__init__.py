@@ -7,6 +7,7 @@ from vgfm_sc.tl._evaluate import evaluate
 from vgfm_sc.tl._fate import fate
 from vgfm_sc.tl._fit import fit
 from vgfm_sc.tl._gene_velocity import gene_velocity
+from vgfm_sc.tl._growth_prior import growth_prior
 from vgfm_sc.tl._holdout import holdout
 from vgfm_sc.tl._interpolate import interpolate
 from vgfm_sc.tl._landscape import landscape
@@ -23,6 +24,7 @@ __all__ = [
     "fate",
     "fit",
     "gene_velocity",
+    "growth_prior",
     "holdout",
     "interpolate",
     "landscape",
