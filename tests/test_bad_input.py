@@ -156,6 +156,7 @@ SOUND = {  # what looks odd and is no reason to refuse: the object and the call
 NO_FIT = (KeyError, r"No fit found in adata\.uns\['vgfm'\].*vgfm_sc\.tl\.fit\(")
 NO_RUN = (KeyError, r"vgfm_sc\.tl\.simulate\(")
 FIRST = {"ancestors": [[0]], "annotate": ["time"], "descendants": [[0]], "fate": ["branch"], "interpolate": [1.5]}
+FIRST |= {"compare_clones": ["branch"]}
 LATER = [name for name in tl.__all__ if name not in ("fit", "growth_prior", "holdout")]
 
 REFUSED = {  # the function, then what is wrong: the object, the call, the error and what its message says
@@ -283,6 +284,14 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
         (fitted, calling(tl.descendants, [0], key_added="time"), ValueError, r"obs\['time'\], not written.*Rename"),
     "tl.ancestors: weights": (fitted, calling(tl.ancestors, np.full(867, np.nan)), ValueError, "weights in cells must"),
     "tl.ancestors: first time": (fitted, calling(tl.ancestors, [0]), ValueError, "a time point before it"),
+    "tl.compare_clones: no column": (fitted, calling(tl.compare_clones, "no"), KeyError, "'no' not found.*'branch'"),
+    "tl.compare_clones: floats": (fitted, calling(tl.compare_clones, "true_growth"), TypeError, "floating-point"),
+    "tl.compare_clones: own": (lambda f: with_entry(f.fitted, "obs", "own", f.fitted.obs_names),
+                               calling(tl.compare_clones, "own"), ValueError, "867 values in 867 cells"),
+    "tl.compare_clones: one value": (lambda f: with_entry(f.fitted, "obs", "one", "a"),
+                                     calling(tl.compare_clones, "one"), ValueError, "one value in all 867 cells"),
+    "tl.compare_clones: of one time": (lambda f: with_entry(f.fitted, "obs", "t", f.fitted.obs["time"].astype(str)),
+                                       calling(tl.compare_clones, "t"), ValueError, "none .*at two time points"),
     "tl.gene_velocity: no loadings": (fitted, calling(tl.gene_velocity), KeyError, r"no 'X_genes'.*use_rep=None"),
     "tl.regulators: no loadings": (fitted, calling(tl.regulators), KeyError, r"no 'X_genes'.*use_rep=None"),
     "tl.rank_genes: by": (fitted, calling(tl.rank_genes, "size"), ValueError, "'growth', 'velocity'.*'size'"),
@@ -312,6 +321,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "datasets.toggle_switch: cells":
         (on(made), making(datasets.toggle_switch, n_per_branch=0), ValueError, "n_per_branch must be positive"),
     "datasets.branching: cells": (on(made), making(datasets.branching, n_cells=0), ValueError, "n_cells must be"),
+    "datasets.branching: clones": (on(made), making(datasets.branching, n_clones=0), ValueError, "n_clones must be"),
     "datasets.branching: genes": (on(made), making(datasets.branching, n_genes=1), ValueError, "n_growth_genes=20"),
     "datasets.branching: times": (on(made), making(datasets.branching, times=(0, np.nan)), ValueError, "increasing"),
     "datasets.bistable: cells": (on(made), making(datasets.bistable, n_cells=1.5), TypeError, "n_cells must be"),

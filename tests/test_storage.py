@@ -32,6 +32,8 @@ needs_torch = pytest.mark.skipif(tl is None, reason="torch is not installed here
 TEXT = "UOT"
 """Kinds of arrays of strings: as written, as read, and as read by anndata 0.13."""
 
+CLONES = {"clone_key", "table", "growth", "fates", "calibration"}
+
 DATA = Path(__file__).parent / "data"
 
 pytestmark = pytest.mark.filterwarnings(
@@ -50,7 +52,15 @@ def worked() -> ad.AnnData:
     adata = module.worked(16)
     tl.landscape(adata, time="E11")
     tl.landscape(adata, key="of_genes")
+    adata.obs["clone"] = clones(adata)
+    for key in ("vgfm", "of_genes"):
+        tl.compare_clones(adata, "clone", key=key)
     return adata
+
+
+def clones(adata: ad.AnnData) -> np.ndarray:
+    """Barcodes by turns."""
+    return np.asarray(["A/1", "b", "c"])[np.arange(adata.n_obs) % 3]
 
 
 @pytest.fixture(scope="module", params=["h5ad", "zarr"])
@@ -101,6 +111,7 @@ def leaves(entry, where: str):
 
 def test_every_tool_has_left_something(worked):
     assert set(worked.uns["vgfm"]) >= {"trajectories", "evaluation", "genes", "fate", "origin", "derived", "weights"}
+    assert set(worked.uns["vgfm"].get("clones", CLONES)) == CLONES  # the first version had none
     assert set(worked.uns["vgfm"]["genes"]) == {"growth", "velocity", "fate"}
     assert set(worked.uns["vgfm"]["trajectories"]) >= {"labels", "values", "positions_umap", "mean_mass"}
     assert set(worked.uns["vgfm"]["params"]) >= {"time_map_labels", "totals", "growth_prior"}
@@ -163,6 +174,7 @@ def test_tools_work_on_what_came_back_and_give_the_same(worked, read_again):
 
 def work_on(adata: ad.AnnData) -> None:
     """Run every tool that reads a fit."""
+    adata.obs["clone"] = clones(adata)
     for key in ("vgfm", "of_genes"):
         tl.simulate(adata, n_cells=4, branching=key == "vgfm", key=key)
         tl.annotate(adata, ["cell_type", adata.var_names[0]], key=key)
@@ -176,6 +188,7 @@ def work_on(adata: ad.AnnData) -> None:
         tl.descendants(adata, (adata.obs["time"] == 1).to_numpy(), key=key)
         tl.ancestors(adata, (adata.obs["time"] == 1).to_numpy(), key=key)
         assert len(tl.regulators(adata, key=key))
+        tl.compare_clones(adata, "clone", key=key)
 
 
 @needs_torch

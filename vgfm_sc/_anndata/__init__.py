@@ -1,6 +1,6 @@
 """The only place that knows key names: read snapshots from AnnData, check them, write results back."""
 
-from vgfm_sc._anndata.clones import read_clones
+from vgfm_sc._anndata.clones import clone_names, read_clones
 from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, named, names
@@ -11,6 +11,7 @@ from vgfm_sc._anndata.results import (
     fitted_basis,
     fitted_sampling,
     fitted_snapshots,
+    read_clone_scores,
     read_coordinates,
     read_evaluation,
     read_fate,
@@ -18,6 +19,7 @@ from vgfm_sc._anndata.results import (
     read_holdout,
     read_labels,
     read_landscape,
+    read_mass,
     read_number,
     read_positions,
     read_projected,
@@ -52,6 +54,7 @@ __all__ = [
     "check_key",
     "check_layer",
     "check_prior",
+    "clone_names",
     "expression_alone",
     "fitted_basis",
     "fitted_sampling",
@@ -60,6 +63,7 @@ __all__ = [
     "named",
     "names",
     "read_categories",
+    "read_clone_scores",
     "read_clones",
     "read_column",
     "read_coordinates",
@@ -71,6 +75,7 @@ __all__ = [
     "read_labels",
     "read_landscape",
     "read_loadings",
+    "read_mass",
     "read_moments",
     "read_number",
     "read_numbers",

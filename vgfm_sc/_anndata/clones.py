@@ -46,6 +46,11 @@ def read_clones(adata: ad.AnnData, clone_key: str, rows: Sequence[np.ndarray]) -
     return codes
 
 
+def clone_names(adata: ad.AnnData, clone_key: str) -> np.ndarray:
+    """What the numbers of `read_clones` stand for, as strings."""
+    return pd.Categorical(adata.obs[clone_key]).remove_unused_categories().categories.astype(str).to_numpy(dtype=str)
+
+
 def _is_float(column: pd.Series) -> bool:
     """Whether all values that are not missing are floating-point numbers; categories are labels whatever they hold."""
     if column.dtype != object:

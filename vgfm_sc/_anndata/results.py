@@ -111,6 +111,15 @@ def read_growth(adata: ad.AnnData, key: str) -> np.ndarray:
     return adata.obs[name].to_numpy(dtype=float)
 
 
+def read_mass(adata: ad.AnnData, key: str) -> np.ndarray:
+    """``obs["<key>_mass"]``, what a unit of each cell's mass becomes until the next time point, ``(n_obs,)``."""
+    name = f"{key}_mass"
+    if name not in adata.obs:
+        msg = f"adata.obs[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."
+        raise KeyError(msg)
+    return adata.obs[name].to_numpy(dtype=float)
+
+
 def read_landscape(adata: ad.AnnData, key: str) -> tuple[np.ndarray, float | None]:
     """``obs["<key>_landscape"]``, shape ``(n_obs,)``, and the time it is of; `None`: of each cell its own."""
     about = read_result(adata, key).get("landscape")
@@ -125,6 +134,17 @@ def read_landscape(adata: ad.AnnData, key: str) -> tuple[np.ndarray, float | Non
 def read_evaluation(adata: ad.AnnData, key: str) -> pd.DataFrame | None:
     """The table of `tl.evaluate`, if it has been run since the fit."""
     return read_result(adata, key).get("evaluation")
+
+
+def read_clone_scores(adata: ad.AnnData, key: str) -> dict[str, Any]:
+    """What `tl.compare_clones` stored."""
+    result = read_result(adata, key)
+    if "clones" not in result:
+        msg = (
+            f"No clones in adata.uns[{key!r}]. Run `vgfm_sc.tl.compare_clones(adata, clone_key=...{named(key)})` first."
+        )
+        raise KeyError(msg)
+    return result["clones"]
 
 
 def read_holdout(adata: ad.AnnData, key: str) -> pd.DataFrame:

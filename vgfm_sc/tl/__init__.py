@@ -2,6 +2,7 @@
 
 from vgfm_sc.tl._ancestors import ancestors
 from vgfm_sc.tl._annotate import annotate
+from vgfm_sc.tl._compare_clones import compare_clones
 from vgfm_sc.tl._descendants import descendants
 from vgfm_sc.tl._evaluate import evaluate
 from vgfm_sc.tl._fate import fate
@@ -19,6 +20,7 @@ from vgfm_sc.tl._simulate import simulate
 __all__ = [
     "ancestors",
     "annotate",
+    "compare_clones",
     "descendants",
     "evaluate",
     "fate",

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pandas as pd
+from anndata import AnnData
+
+from vgfm_sc import _anndata, _checks, get
+from vgfm_sc.tl import _clones
+
+logger = logging.getLogger(__name__)
+
+
+def compare_clones(
+    adata: AnnData, clone_key: str, *, key: str = "vgfm", n_shuffles: int = 20, seed: int = 0
+) -> pd.DataFrame:
+    """Compare descendants, fates and growth with clones seen at several time points.
+
+    Cells with the same lineage barcode descend from one cell, so they say what a fit to unpaired snapshots had to
+    guess: who descends from whom, which fates a cell's relatives have, and which clones grow. The fit has not seen the
+    barcodes. Every score stands beside the same score for shuffled clones, which says how well clones of these numbers
+    and sizes agree with the fit by chance: barcodes are permuted within each time point among the cells compared, for
+    fates at the time points before the last.
+
+    A score that is no better than with shuffled clones says that the fit knows no more than time. Do not expect the
+    best value of every score, either. Cells of one clone differ, so clones limit what a fit can reach, and where a
+    clone has few cells in the sample, its observed shares and sizes are left to chance.
+
+    Parameters
+    ----------
+    adata
+        Annotated data after `vgfm_sc.tl.fit`; fates are compared if `vgfm_sc.tl.fate` has been run, too.
+    clone_key
+        Column of ``obs`` with the barcodes: categories, strings or integers. Cells where it is missing have none.
+    key
+        The fit's ``key_added``.
+    n_shuffles
+        How often barcodes are permuted.
+    seed
+        Of the permutations.
+
+    Returns
+    -------
+    One row for each score; kept in ``uns["vgfm"]["clones"]["table"]``, unless ``adata`` is a view, with what
+    `vgfm_sc.pl.clones` draws:
+
+    ``of``
+        ``"descendants"``, ``"fates"`` or ``"growth"``; or ``"barcodes"``, where cells that cannot be compared are
+        counted.
+    ``time``, ``to``
+        Descendants and growth are compared over the intervals between neighbouring time points. Fates are compared at
+        every time point before the last, and at all together, where ``time`` is NaN.
+    ``cluster``
+        Of fates, the cluster; empty in other rows.
+    ``score``
+        *Descendants*: ``"share"``, of the mass that cells send each other by the coupling the share that stays in the
+        clone, and ``"auroc"``, the probability that of two pairs of cells, one of the same clone and one of two clones,
+        the first has more descent by the coupling. *Fates*: ``"pearson"``, the correlation over cells of
+        the predicted probability with the share of the cluster among the cells of the clone at the last time point;
+        ``"auroc"`` of cells whose clones have one fate only; ``"predicted"`` and ``"observed"``, the means of both;
+        ``"ece"``, the expected calibration error, which is the mean distance of the two in tenths of predicted
+        probability, weighted by numbers of cells. *Growth*: ``"pearson"`` and ``"spearman"``, over clones, of the log
+        ratio of clone sizes with the log of the mean ``vgfm_mass`` of their cells. *Barcodes*: ``"without"`` and
+        ``"one_time"``, the numbers of cells that have no barcode, and of cells of clones seen at one time point only.
+    ``value``
+        The score. NaN where there are too few clones to tell.
+    ``shuffled``, ``shuffled_sd``
+        Mean and standard deviation of the score for shuffled clones.
+    ``n_cells``, ``n_clones``
+        Cells of ``time`` that are compared, and their clones. Of barcodes, all cells of ``time``, and the clones seen
+        at one time point only.
+
+    ``uns["vgfm"]["clones"]`` also holds ``clone_key`` and three tables, of which ``shuffled`` is that of the first
+    permutation: ``growth``, a row for each clone and interval, with the log ratios of its size ``predicted`` and
+    ``observed``; and where there are fates, ``fates``, a row for each clone and cluster, with the mean probability
+    ``predicted`` before the last time point and the share ``observed`` there, and ``calibration``, a row for each
+    cluster and tenth of probability, with the means of both and ``shuffled``, the mean share of all permutations.
+
+    Raises
+    ------
+    KeyError
+        No fit under ``key``, or no column ``clone_key``.
+    TypeError
+        The column holds floating-point numbers.
+    ValueError
+        The column has one value, or as many as cells, or no clone with cells at two time points.
+
+    Warns
+    -----
+    UserWarning
+        No clone has cells at both ends of an interval, or none has cells both at the last time point and before.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.branching(n_clones=50)
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_state")
+    >>> vgfm_sc.tl.fate(adata, "cell_type")
+    >>> vgfm_sc.tl.compare_clones(adata, "true_clone")
+    """
+    _checks.whole("n_shuffles", n_shuffles)
+    _checks.seed(seed)
+    result, sampling = _anndata.fitted_sampling(adata, key)
+    codes = _anndata.read_clones(adata, clone_key, sampling.rows)
+    cells = _clones.Cells(sampling, codes, _anndata.clone_names(adata, clone_key), n_shuffles, seed)
+    plans, mass = get.couplings(adata, key), _anndata.read_mass(adata, key)
+    ends = _clones.read_ends(adata, key, sampling)
+
+    left_out = _clones.counted(cells)
+    found = [left_out, *_clones.over_intervals(cells, plans, mass)]
+    if ends is not None:
+        found.append(_clones.of_fates(cells, ends))
+    for message in (message for part in found for message in part.warnings):
+        warnings.warn(message, UserWarning, stacklevel=2)
+    table = pd.DataFrame([row for part in found for row in part.rows], columns=_clones.COLUMNS)
+    logger.info("compared clones of obs[%r]; left out: %s", clone_key, _clones.told(left_out))
+    if ends is None:
+        logger.info("fates are not compared: run `vgfm_sc.tl.fate(adata, cluster_key=...%s)`", _anndata.named(key))
+    if not adata.is_view:
+        about = {"clone_key": clone_key, "table": table, **_clones.joined(found)}
+        _anndata.write(adata, {("uns", key): {**result, "clones": about}})
+    return table
