@@ -174,6 +174,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "pl.holdout: before holdout": (fitted, calling(pl.holdout), KeyError, r"vgfm_sc\.tl\.holdout\("),
     "pl.fate: before fate": (simulated, calling(pl.fate), KeyError, r"vgfm_sc\.tl\.fate\("),
     "pl.landscape: before landscape": (simulated, calling(pl.landscape), KeyError, r"vgfm_sc\.tl\.landscape\("),
+    "pl.clones: before compare_clones": (simulated, calling(pl.clones), KeyError, r"vgfm_sc\.tl\.compare_clones\("),
     "pl.genes: before annotate": (simulated, calling(pl.genes), KeyError, r"vgfm_sc\.tl\.annotate\("),
     "pl.uncertainty: one model": (fitted, calling(pl.uncertainty), KeyError, r"vgfm_sc\.tl\.fit\(.*n_models"),
     "pl.loss: other key": (fitted, calling(pl.loss, key="b"), KeyError, r"'b'.*'vgfm'"),

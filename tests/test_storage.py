@@ -210,6 +210,8 @@ def draw_all(adata: ad.AnnData, unchanged) -> None:
         for name in pl.__all__:
             if name == "landscape" and "vgfm_landscape" not in adata.obs:
                 continue  # the first version had no score
+            if name == "clones" and "clones" not in adata.uns["vgfm"]:
+                continue  # nor clones
             getattr(pl, name)(adata, show=False)
             if name not in ("fate", "holdout", "uncertainty"):
                 getattr(pl, name)(adata, show=False, key="of_genes")

@@ -15,6 +15,25 @@ N = (10, 20, 30)
 """Cells at days 0, 1 and 3."""
 
 
+def clone_scores() -> dict:
+    """What `tl.compare_clones` writes of three clones, two intervals and the fates b and c."""
+    fates = [("fates", t, 3.0, name, score) for t in (0.0, 1.0, np.nan) for name in "bc" for score in ("auroc", "ece")]
+    rows = [("descendants", 0.0, 1.0, "", "auroc"), ("descendants", 1.0, 3.0, "", "auroc"), *fates]
+    table = pd.DataFrame(rows, columns=["of", "time", "to", "cluster", "score"])
+    table["value"], table["shuffled"], table["shuffled_sd"] = np.linspace(0.6, 0.9, len(rows)), 0.5, 0.02
+    table["n_cells"], table["n_clones"] = 20, 3
+    growth = {"clone": list("xyz") * 2, "time": np.repeat([0.0, 1.0], 3), "to": np.repeat([1.0, 3.0], 3)}
+    growth |= {"n_cells": [1, 2, 3, 4, 5, 10], "n_cells_later": [2, 2, 2, 4, 4, 10]}
+    growth |= {"predicted": np.linspace(0, 1, 6), "observed": np.linspace(-0.5, 1.5, 6), "shuffled": 0.3}
+    of_clones = {"clone": np.repeat(list("xyz"), 2), "cluster": list("bc") * 3, "n_cells": [4, 4, 8, 8, 2, 2]}
+    of_clones |= {"n_cells_last": [2, 2, 4, 4, 1, 1], "predicted": [0.1, 0.9, 0.5, 0.5, 0.8, 0.2]}
+    of_clones |= {"observed": [0.0, 1.0, 0.4, 0.6, 1.0, 0.0], "shuffled": [0.5, 0.5, 0.6, 0.4, 0.4, 0.6]}
+    bins = {"cluster": list("bccb"), "tenth": [0, 1, 8, 9], "n_cells": [10, 4, 4, 10]}
+    bins |= {"predicted": [0.05, 0.15, 0.85, 0.95], "observed": [0.1, 0.2, 0.7, 0.9], "shuffled": 0.5}
+    made = {"table": table} | {k: pd.DataFrame(v) for k, v in (("growth", growth), ("fates", of_clones))}
+    return {"clone_key": "clone", **made, "calibration": pd.DataFrame(bins)}
+
+
 @pytest.fixture
 def made() -> ad.AnnData:
     """60 cells at days 0, 1 and 3 with all that plots can draw, written by hand: no torch, and all numbers known.
@@ -73,6 +92,7 @@ def made() -> ad.AnnData:
         ),
         "landscape": {"time": np.nan},
         "fate": {"cluster_key": "type", "clusters": np.array(["b", "c"])},
+        "clones": clone_scores(),
     }
     table = pd.DataFrame(
         {
@@ -102,6 +122,8 @@ def written(simulated) -> ad.AnnData:
     tl.project(adata)
     tl.annotate(adata, ["type", "gene1", "gene2"])
     tl.fate(adata, "type")
+    adata.obs["clone"] = np.resize(list("vwxyz"), adata.n_obs)
+    tl.compare_clones(adata, "clone")
     tl.landscape(adata)
     tl.evaluate(adata, max_cells=50)
     tiny = {"use_rep": "X_genes", "width": 8, "depth": 2, "match_steps": 2, "fit_steps": 0, "progress": False}

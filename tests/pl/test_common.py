@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from vgfm_sc import pl
 from vgfm_sc.pl import _axes
 
-PANELS = {"dynamics": 4, "fate": 2, "genes": 2, "loss": 3, "snapshots": 6, "uncertainty": 2}
+PANELS = {"clones": 4, "dynamics": 4, "fate": 2, "genes": 2, "loss": 3, "snapshots": 6, "uncertainty": 2}
 """Axes of plots that return a list."""
 
 ON_BASIS = ["dynamics", "fate", "growth", "landscape", "snapshots", "trajectories", "uncertainty", "velocity"]

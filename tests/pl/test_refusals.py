@@ -12,7 +12,7 @@ import pytest
 from vgfm_sc import pl
 
 ON_BASIS = ["dynamics", "fate", "growth", "landscape", "snapshots", "trajectories", "uncertainty", "velocity"]
-PANELS = ["dynamics", "fate", "genes", "loss", "snapshots", "uncertainty"]
+PANELS = ["clones", "dynamics", "fate", "genes", "loss", "snapshots", "uncertainty"]
 
 every = pytest.mark.parametrize("name", pl.__all__)
 on_basis = pytest.mark.parametrize("name", ON_BASIS)
@@ -82,6 +82,7 @@ MISSING = {
     "genes": ("annotate", [("genes", {})]),
     "fates": ("fate", [("fate", {}), ("fate", {"kind": "bar"}), ("trajectories", {"color": "fate"})]),
     "landscape": ("landscape", [("landscape", {})]),
+    "clones": ("compare_clones", [("clones", {})]),
     "models": ("fit", [("uncertainty", {})]),
 }
 
@@ -101,6 +102,8 @@ def test_the_call_that_is_missing_is_named(made, unchanged, what):
         del result["trajectories"]["values"]
     elif what == "fates":
         del made.obsm["vgfm_fate"], result["fate"]
+    elif what == "clones":
+        del result["clones"]
     elif what == "landscape":
         del made.obs["vgfm_landscape"], result["landscape"]
     else:

@@ -1,5 +1,6 @@
 """Plots of what `tl` wrote; nothing is computed here and ``adata`` is not changed."""
 
+from vgfm_sc.pl._clones import clones
 from vgfm_sc.pl._dynamics import dynamics
 from vgfm_sc.pl._fate import fate
 from vgfm_sc.pl._genes import genes
@@ -14,6 +15,7 @@ from vgfm_sc.pl._uncertainty import uncertainty
 from vgfm_sc.pl._velocity import velocity
 
 __all__ = [
+    "clones",
     "dynamics",
     "fate",
     "genes",

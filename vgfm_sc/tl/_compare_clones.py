@@ -80,11 +80,13 @@ def compare_clones(
     Raises
     ------
     KeyError
-        No fit under ``key``, or no column ``clone_key``.
+        No fit under ``key``, or no column ``clone_key``; or the fit's coupling or masses are gone, as in cells that it
+        has not seen.
     TypeError
         The column holds floating-point numbers.
     ValueError
-        The column has one value, or as many as cells, or no clone with cells at two time points.
+        The column has one value, or as many as cells, or no clone with cells at two time points; or it holds ``""``,
+        ``"nan"`` or -1, which stand for missing values.
 
     Warns
     -----
