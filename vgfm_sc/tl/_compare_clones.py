@@ -17,15 +17,14 @@ def compare_clones(
 ) -> pd.DataFrame:
     """Compare descendants, fates and growth with clones seen at several time points.
 
-    Cells with the same lineage barcode descend from one cell, so they say what a fit to unpaired snapshots had to
-    guess: who descends from whom, which fates a cell's relatives have, and which clones grow. The fit has not seen the
-    barcodes. Every score stands beside the same score for shuffled clones, which says how well clones of these numbers
-    and sizes agree with the fit by chance: barcodes are permuted within each time point among the cells compared, for
-    fates at the time points before the last.
+    Cells with the same lineage barcode descend from one cell. So they show what a fit to unpaired snapshots has to
+    infer: which cells descend from which, what the relatives of a cell become, and which clones grow. The fit does not
+    use the barcodes.
 
-    A score that is no better than with shuffled clones says that the fit knows no more than time. Do not expect the
-    best value of every score, either. Cells of one clone differ, so clones limit what a fit can reach, and where a
-    clone has few cells in the sample, its observed shares and sizes are left to chance.
+    Every score stands beside its mean for shuffled clones, which tells how well clones of these sizes agree with the
+    fit by chance. The barcodes are permuted among the cells compared of each time point; for fates, the cells of the
+    last time point keep theirs. A fit that scores no better than this knows only the time of a cell. Perfect scores are
+    out of reach too: cells of one clone differ, and the shares and sizes of clones with few cells are mostly chance.
 
     Parameters
     ----------
@@ -54,9 +53,9 @@ def compare_clones(
     ``cluster``
         Of fates, the cluster; empty in other rows.
     ``score``
-        *Descendants*: ``"share"``, of the mass that cells send each other by the coupling the share that stays in the
-        clone, and ``"auroc"``, the probability that of two pairs of cells, one of the same clone and one of two clones,
-        the first has more descent by the coupling. *Fates*: ``"pearson"``, the correlation over cells of
+        *Descendants*: ``"share"``, the share of the mass that cells send each other by the coupling that stays in the
+        clone; and ``"auroc"``, the probability that the coupling links a pair of cells of the same clone more strongly
+        than a pair of two clones. *Fates*: ``"pearson"``, the correlation over cells of
         the predicted probability with the share of the cluster among the cells of the clone at the last time point;
         ``"auroc"`` of cells whose clones have one fate only; ``"predicted"`` and ``"observed"``, the means of both;
         ``"ece"``, the expected calibration error, which is the mean distance of the two in tenths of predicted
