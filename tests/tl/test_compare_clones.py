@@ -287,14 +287,22 @@ def test_a_coupling_within_clones_is_perfect(barcoded):
 
 
 @pytest.mark.slow
-def test_a_default_fit_finds_descendants_fates_and_growth_of_clones():
+def test_a_fit_finds_descendants_fates_and_growth_of_clones():
     adata = datasets.branching(n_clones=100)
-    tl.fit(adata, "time", use_rep="X_state", progress=False)
+    tl.fit(adata, "time", use_rep="X_state", match_steps=1500, fit_steps=0, score=False, progress=False)
     tl.fate(adata, "cell_type")
     table = tl.compare_clones(adata, "true_clone")
-    assert (score(table, "descendants", "auroc")["value"] > [0.54, 0.64, 0.72]).all()
+    assert (score(table, "descendants", "auroc")["value"] > [0.54, 0.6, 0.75]).all()
     whole = {"time": None, "cluster": "fate_a"}
     assert score(table, "fates", "auroc", **whole)["value"].item() > 0.95
-    assert score(table, "fates", "pearson", **whole)["value"].item() > 0.75
-    assert score(table, "fates", "ece", **whole)["value"].item() < 0.15
+    assert score(table, "fates", "pearson", **whole)["value"].item() > 0.85
+    assert score(table, "fates", "ece", **whole)["value"].item() < 0.08
     assert score(table, "growth", "pearson", time=2)["value"].item() > 0.35
+
+
+def test_a_fit_that_was_told_of_the_barcodes_is_no_judge_of_itself(barcoded, small, table):
+    told = tl.fit(barcoded, "time", clone_key="true_clone", copy=True, **{**small, "use_rep": "X_state"})
+    with pytest.warns(UserWarning, match=r"told of the barcodes of obs\['true_clone'\].*without clone_key"):
+        own = tl.compare_clones(told, "true_clone")
+    shares = [score(part, "descendants", "share")["value"].to_numpy() for part in (own, table)]
+    assert (shares[0] > 1.5 * shares[1]).all()

@@ -18,8 +18,8 @@ def compare_clones(
     """Compare descendants, fates and growth with clones seen at several time points.
 
     Cells with the same lineage barcode descend from one cell. So they show what a fit to unpaired snapshots has to
-    infer: which cells descend from which, what the relatives of a cell become, and which clones grow. The fit does not
-    use the barcodes.
+    infer: which cells descend from which, what the relatives of a cell become, and which clones grow. Compare a fit
+    that was not told of them: one with ``clone_key`` agrees with its own barcodes whether it is right or not.
 
     Every score stands beside its mean for shuffled clones, which tells how well clones of these sizes agree with the
     fit by chance. The barcodes are permuted among the cells compared of each time point; for fates, the cells of the
@@ -90,7 +90,8 @@ def compare_clones(
     Warns
     -----
     UserWarning
-        No clone has cells at both ends of an interval, or none has cells both at the last time point and before.
+        The fit used barcodes itself; no clone has cells at both ends of an interval, or none has cells both at the
+        last time point and before.
 
     Examples
     --------
@@ -108,6 +109,13 @@ def compare_clones(
     plans, mass = get.couplings(adata, key), _anndata.read_mass(adata, key)
     ends = _clones.read_ends(adata, key, sampling)
 
+    used = result["params"].get("clone_key")
+    if used is not None:
+        msg = (
+            f"The fit was told of the barcodes of obs[{used!r}], so its agreement with clones does not show that it is "
+            "right. To judge a fit by them, run `vgfm_sc.tl.fit` without clone_key."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=2)
     left_out = _clones.counted(cells)
     found = [left_out, *_clones.over_intervals(cells, plans, mass)]
     if ends is not None:
