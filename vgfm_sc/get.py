@@ -21,7 +21,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def model(adata: AnnData, key: str = "vgfm", *, device: str = "auto") -> Model:
+def model(adata: AnnData, key: str = "vgfm", *, member: int = 0, device: str = "auto") -> Model:
     """The fitted networks as a function ``model(t, x) -> (v, g)`` in your own units.
 
     Parameters
@@ -30,6 +30,9 @@ def model(adata: AnnData, key: str = "vgfm", *, device: str = "auto") -> Model:
         Annotated data after `vgfm_sc.tl.fit`.
     key
         The fit's ``key_added``.
+    member
+        With ``n_models`` above 1, which of the models: 0 is the one fitted to all cells, whose results `vgfm_sc.tl.fit`
+        writes; ``n_models - 1`` is the last of those fitted to cells drawn again.
     device
         Where to evaluate the networks, as in `vgfm_sc.tl.fit`.
 
@@ -51,14 +54,21 @@ def model(adata: AnnData, key: str = "vgfm", *, device: str = "auto") -> Model:
     from vgfm_sc.core.dynamics.model import Model
     from vgfm_sc.core.dynamics.scaling import Scaling
 
-    result = _anndata.read_result(adata, key)
+    result, members = _anndata.read_result(adata, key), _anndata.read_members(adata, key)
+    _checks.whole("member", member, least=0)
+    if member >= len(members):
+        msg = (
+            f"member={member}, but the fit under {key!r} holds {len(members)} model{'s' * (len(members) > 1)}, counted "
+            "from 0. Run `vgfm_sc.tl.fit(adata, ..., n_models=5)` for more."
+        )
+        raise ValueError(msg)
     numbers = result["scaling"]
     length, middle, unit = (float(numbers[name]) for name in ("length", "time_middle", "time_unit"))
     axes, ticks = (np.asarray(numbers[name], dtype=float) if name in numbers else None for name in ("axes", "ticks"))
     scaling = Scaling(np.asarray(numbers["centre"], dtype=float), length, middle, unit, axes, ticks)
     place = devices.choose(device)
     width, depth = (int(result["params"][name]) for name in ("width", "depth"))
-    networks = stored.networks(result["weights"], scaling.n_axes, width, depth, len(result["time_points"]))
+    networks = stored.networks(members[member], scaling.n_axes, width, depth, len(result["time_points"]))
     return Model(networks.to(place), scaling)
 
 

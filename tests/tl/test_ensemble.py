@@ -103,6 +103,41 @@ def test_three_models_spread_as_their_standard_deviation(unfitted, tiny, monkeyp
     np.testing.assert_allclose(adata.obs["vgfm_velocity_sd"], np.sqrt(squared), rtol=1e-5)
 
 
+def test_each_model_can_be_asked(two, one):
+    x, time = two.obsm["X_genes"], two.obs["time"].to_numpy()
+    growth = np.stack([get.model(two, member=k)(time, x)[1] for k in range(2)])
+    np.testing.assert_allclose(growth[0], two.obs["vgfm_growth"], atol=1e-5)
+    np.testing.assert_allclose(growth.std(axis=0, ddof=1), two.obs["vgfm_growth_sd"], atol=1e-5)
+    assert list(two.uns["vgfm"]["ensemble"]) == ["1"] and "ensemble" not in one.uns["vgfm"]
+
+
+@pytest.mark.parametrize(
+    ("member", "error", "words"),
+    [
+        (2, ValueError, "member=2, but the fit under 'vgfm' holds 2 models, counted from 0"),
+        (-1, ValueError, "member must be at least 0"),
+        ("1", TypeError, "member must be an integer"),
+    ],
+)
+def test_models_that_are_not_there_are_told(two, member, error, words):
+    with pytest.raises(error, match=words):
+        get.model(two, member=member)
+
+
+def test_a_single_fit_has_one_model_to_ask(one):
+    with pytest.raises(ValueError, match=r"holds 1 model, counted from 0\. Run `vgfm_sc\.tl\.fit"):
+        get.model(one, member=1)
+
+
+def test_more_than_ten_models_are_kept_in_order(two, tmp_path):
+    adata, weights = two.copy(), two.uns["vgfm"]["weights"]
+    others = {str(k): {name: np.full_like(value, k) for name, value in weights.items()} for k in range(1, 12)}
+    adata.uns["vgfm"] = {**two.uns["vgfm"], "ensemble": others}
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    back = ad.read_h5ad(tmp_path / "a.h5ad")
+    assert [float(get.model(back, member=k).networks.rates[0]) for k in range(1, 12)] == list(range(1, 12))
+
+
 def test_a_single_fit_afterwards_removes_the_spread(two, one, tiny):
     adata = two.copy()
     tl.fit(adata, "time", **tiny)

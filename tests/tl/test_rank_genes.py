@@ -8,6 +8,7 @@ from scipy import sparse, stats
 
 from vgfm_sc import datasets, get, tl
 from vgfm_sc._anndata import expression
+from vgfm_sc.core.reading import ranking
 
 sc = pytest.importorskip("scanpy")
 
@@ -308,3 +309,111 @@ def test_genes_of_growth_are_found_though_counts_are_off():
     assert precision("fitted", True) >= 0.8
     assert precision("true_growth", True) >= 0.9  # no ranking by correlation can do much better
     assert precision("fitted", False) <= 0.5
+
+
+@pytest.fixture(scope="module")
+def ensemble(data, small) -> ad.AnnData:
+    """Three models; copy before changing."""
+    return tl.fit(data, "time", copy=True, n_models=3, **{**small, "use_rep": "X_pca", "match_steps": 20})
+
+
+def alone(adata, member: int) -> pd.DataFrame:
+    """The table of one model of an ensemble, in the order of ``var``."""
+    adata = adata.copy()
+    result = adata.uns["vgfm"]
+    if member:
+        result["weights"] = result["ensemble"][str(member)]
+    del result["ensemble"]
+    v, g = get.model(adata)(adata.obs["time"].to_numpy(), adata.obsm["X_pca"])
+    adata.obsm["vgfm_velocity_pca"], adata.obs["vgfm_growth"] = v.astype(np.float32), g.astype(np.float32)
+    tl.rank_genes(adata)
+    return in_order(get.genes(adata), adata)
+
+
+def test_an_ensemble_gives_the_spread_of_scores_and_intervals_of_sensitivities(ensemble):
+    adata = ensemble.copy()
+    tl.rank_genes(adata)
+    table, single = in_order(get.genes(adata), adata), [alone(adata, k) for k in range(3)]
+    np.testing.assert_allclose(table["scores"], single[0]["scores"], atol=1e-6)
+    spread = np.std([one["scores"] for one in single], axis=0, ddof=1)
+    np.testing.assert_allclose(table["scores_sd"], spread, atol=1e-5)
+    values = np.stack([one["sensitivity"] for one in single])[:, :24]
+    mean, variance = values.mean(axis=0), values.var(axis=0, ddof=1)
+    reach = 2 * np.sqrt((variance + variance.mean()) / 2)
+    for name, wanted in {"": mean, "_low": mean - reach, "_high": mean + reach}.items():
+        np.testing.assert_allclose(table[f"sensitivity{name}"][:24], wanted, rtol=1e-4, atol=1e-6)
+        assert table[f"sensitivity{name}"][24:].isna().all()
+    sizes = np.mean([one["sensitivity_abs"] for one in single], axis=0)
+    np.testing.assert_allclose(table["sensitivity_abs"], sizes, rtol=1e-4)
+    assert table["stable"].dtype == bool
+    one_sign = (table["sensitivity_low"] > 0) | (table["sensitivity_high"] < 0)
+    pd.testing.assert_series_equal(table["stable"], one_sign, check_names=False)
+    assert 0 < table["stable"].sum() < 24
+
+
+def test_an_ensemble_is_asked_for_the_cells_that_are_asked(ensemble):
+    cells = (ensemble.obs["time"] > 0).to_numpy()
+    whole, part = ensemble.copy(), ensemble[cells].copy()
+    tl.rank_genes(whole, cells=cells)
+    tl.rank_genes(part)
+    columns = ["scores", "scores_sd"]  # sensitivities are per standard deviation over all cells that are there
+    whole, part = (in_order(get.genes(adata), adata)[columns] for adata in (whole, part))
+    pd.testing.assert_frame_equal(part, whole, atol=1e-5, rtol=1e-3)
+
+
+def test_an_ensemble_that_does_not_lead_back_to_genes_has_the_spread_of_scores(unfitted, small):
+    adata = tl.fit(unfitted, "time", copy=True, n_models=2, score=False, **{**small, "match_steps": 3, "fit_steps": 0})
+    tl.rank_genes(adata)
+    assert list(get.genes(adata)) == ["names", "scores", "t", "pvals", "pvals_adj", "scores_sd"]
+
+
+def test_an_ensemble_changes_no_other_ranking_and_is_stored(ensemble, tmp_path):
+    adata = ensemble.copy()
+    for by in ("growth", "velocity"):
+        tl.rank_genes(adata, by)
+    assert "scores_sd" not in get.genes(adata, "velocity")
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    again = ad.read_h5ad(tmp_path / "a.h5ad")
+    wanted = get.genes(adata)
+    tl.rank_genes(again)
+    pd.testing.assert_frame_equal(get.genes(again), wanted, check_dtype=False)
+
+
+def test_models_that_were_not_kept_give_no_intervals(ensemble):
+    adata = ensemble.copy()
+    del adata.uns["vgfm"]["ensemble"]  # as earlier versions stored ensembles
+    tl.rank_genes(adata)
+    assert "stable" not in get.genes(adata) and "scores_sd" not in get.genes(adata)
+
+
+def test_growth_that_does_not_vary_is_refused_though_that_of_further_models_does(ensemble, unchanged):
+    adata = ensemble.copy()
+    adata.obs["vgfm_growth"] = np.float32(0.3)
+    with unchanged(adata), pytest.raises(ValueError, match="does not vary"):
+        tl.rank_genes(adata)
+
+
+def test_an_interval_is_not_narrow_by_chance():
+    rng = np.random.default_rng(0)
+    found = ranking.interval(rng.normal(size=(3, 20_000)))
+    assert found.stable.mean() < 0.02  # of genes without any effect
+    alone = rng.normal(size=(3, 20_000))
+    assert (np.abs(alone.mean(axis=0)) > 2 * alone.std(axis=0, ddof=1)).mean() > 0.05
+    effects = ranking.interval(10 + rng.normal(size=(3, 1000)))
+    assert effects.stable.all() and (effects.low < effects.mean).all() and (effects.mean < effects.high).all()
+
+
+@pytest.mark.slow
+def test_two_seeds_agree_on_the_genes_called_stable():
+    adata = datasets.branching(n_genes=500, n_cells=200, seed=0)
+    sc.pp.pca(adata, n_comps=30)
+    tables = []
+    for seed in (0, 1):
+        tl.fit(adata, "time", seed=seed, n_models=5, match_steps=1000, fit_steps=0, score=False, progress=False)
+        tl.rank_genes(adata)
+        tables.append(in_order(get.genes(adata), adata))
+    first, second = tables
+    stable = first["stable"]
+    assert stable.sum() >= 5
+    assert first["sensitivity"][stable].corr(second["sensitivity"][stable]) >= 0.8
+    assert (np.sign(first["sensitivity"]) == np.sign(second["sensitivity"]))[stable].mean() >= 0.95

@@ -27,6 +27,13 @@ def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
     return dict(result)
 
 
+def read_members(adata: ad.AnnData, key: str) -> list[Mapping[str, Any]]:
+    """Weights of the models of the fit under ``key``, the model itself first; older ensembles kept that one alone."""
+    result = read_result(adata, key)
+    others = result.get("ensemble", {})
+    return [result["weights"], *(others[str(k)] for k in range(1, len(others) + 1))]
+
+
 def is_fit(entry: Any) -> bool:
     """Not the scores of `tl.holdout`, nor the scale of `tl.growth_prior`."""
     return isinstance(entry, Mapping) and entry.get("package") == MARK and not {"scores", "scale"} & set(entry)

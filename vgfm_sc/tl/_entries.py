@@ -51,6 +51,7 @@ def of_fit(
         },
     }
     if len(models) > 1:
+        entries["uns", keys.uns]["ensemble"] = {str(k): model.weights for k, model in enumerate(models) if k}
         velocities, growths = (np.stack([getattr(m, name) for m in models]) for name in ("velocity", "growth"))
         entries["obs", keys.growth_sd] = growths.std(axis=0, ddof=1).astype(np.float32)
         entries["obs", keys.velocity_sd] = np.sqrt(velocities.var(axis=0, ddof=1).sum(axis=1)).astype(np.float32)

@@ -167,7 +167,8 @@ def fit(
         Mass sent from the row's cell to the column's cell of the next time point, in masses of a cell of the first;
         see `vgfm_sc.get.couplings`.
     ``adata.uns["vgfm"]`` : :class:`dict`
-        Parameters, time points, scaling, history, convergence of each coupling, network weights, package version.
+        Parameters, time points, scaling, history, convergence of each coupling, network weights, package version. With
+        ``n_models`` above 1 also ``ensemble``, the weights of the further models by their number, from 1.
         Where the fitting stage ended because its loss left the finite numbers, ``history["fitting"]["loss"]`` ends in
         it. A coupling that did not converge says so in ``couplings["converged"]``. Where your own coupling returned a
         plan without a report, ``couplings["converged"]`` and ``couplings["solved"]`` are `False`.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata
+from vgfm_sc import _anndata, get
 from vgfm_sc.core.dynamics import derivatives
 from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
 from vgfm_sc.core.reading import ranking
@@ -50,6 +50,9 @@ def rank_genes(
     sift out those that follow nothing. A gene of a cell type that grows goes with growth whether or not it has to do
     with it; ``cells`` restricts the question, say to one type.
 
+    A fit with ``n_models`` above 1 tells what would change with another sample of cells and another seed: scores and
+    sensitivities by growth are then computed for each model, and genes are marked as stable or not.
+
     Parameters
     ----------
     adata
@@ -85,12 +88,20 @@ def rank_genes(
             Of the correlation; by velocity the mean over its standard error.
         ``pvals``, ``pvals_adj``
             Two-sided, from the t distribution; adjusted by Benjamini and Hochberg (of each fate for itself).
+        ``scores_sd``
+            By growth, with ``n_models`` above 1: standard deviation of the score over the models.
         ``sensitivity``, ``sensitivity_abs``
             By growth: how much the growth rate rises when the gene alone rises by one standard deviation, by the
-            derivative of the growth network; mean over cells, and mean of its size. Cells fill few of the directions
-            that expression has, and a derivative across them is not held by data: look whether it is the same with
-            other seeds. NaN for genes that were not part of the PCA. Only for fits that lead back to genes;
-            elsewhere the columns are left out.
+            derivative of the growth network; mean over cells, and mean of its size; with ``n_models`` above 1 also
+            over the models. Cells fill few of the directions that expression has, and a derivative across them is
+            not held by data: look at ``stable``. NaN for genes that were not part of the PCA. Only for fits that lead
+            back to genes; elsewhere these columns and those below are left out.
+        ``sensitivity_low``, ``sensitivity_high``
+            By growth, with ``n_models`` above 1: interval in which the sensitivity by a further model is to be
+            expected, the mean and two standard deviations to either side.
+        ``stable``
+            By growth, with ``n_models`` above 1: whether that interval leaves out 0 (bool). Fit 5 models or more to
+            tell.
 
     Raises
     ------
@@ -123,29 +134,38 @@ def rank_genes(
         table = _by_velocity(adata, layer, rows, key)
     else:
         time = snapshots.time if within_time else np.zeros(adata.n_obs)
-        table = _by_correlation(adata, by, time, layer, rows, key)
+        models = [model]
         if by == "growth":
-            table = table.drop(columns="group").assign(**_sensitivities(adata, snapshots, model, rows, key))
+            n_models = len(_anndata.read_members(adata, key))
+            models += [get.model(adata, key, member=k, device=device) for k in range(1, n_models)]
+        others = [other(snapshots.time[rows], snapshots.x[rows])[1] for other in models[1:]]
+        table = _by_correlation(adata, by, time, layer, rows, others, key)
+        if by == "growth":
+            table = table.drop(columns="group").assign(**_sensitivities(adata, snapshots, models, rows, key))
     order = ["group", "scores"] if by == "fate" else ["scores"]
     table = table.sort_values(order, ascending=[name == "group" for name in order], kind="stable", ignore_index=True)
     _anndata.write_derived(adata, key, {}, genes={**result.get("genes", {}), by: table})
 
 
 def _by_correlation(
-    adata: AnnData, by: str, time: np.ndarray, layer: str | None, rows: np.ndarray, key: str
+    adata: AnnData, by: str, time: np.ndarray, layer: str | None, rows: np.ndarray, others: list[np.ndarray], key: str
 ) -> pd.DataFrame:
-    """For each fate, or for growth, the genes in the order of ``var``."""
+    """For each fate, or for growth, the genes in the order of ``var``.
+
+    ``others``: growth of ``rows`` by the further models of an ensemble.
+    """
     _anndata.check_layer(adata, layer)
     if by == "growth":
         names, values = [by], _anndata.read_growth(adata, key)[rows, None]
     else:
         fate = _anndata.read_fate(adata, key)
         names, values = [str(name) for name in fate.columns], fate.to_numpy(dtype=float)[rows]
+    values = np.column_stack([values, *others])
     known = np.isfinite(values).all(axis=1)
     rows, values = rows[known], values[known]
     times, groups = np.unique(time[rows], return_inverse=True)
     columns = ranking.standardised(values, groups) if len(rows) else values
-    if len(rows) - len(times) < LEAST_CELLS - 1 or not columns.any():
+    if len(rows) - len(times) < LEAST_CELLS - 1 or not columns[:, : len(names)].any():
         msg = (
             f"Nothing to rank genes by: {by} under {key!r} does not vary over the {len(rows)} cells that have it, "
             f"of {len(times)} time points. Choose other cells."
@@ -157,13 +177,14 @@ def _by_correlation(
         msg = f"{'adata.X' if layer is None else f'layers[{layer!r}]'} holds NaN or infinity in {hollow} genes."
         raise ValueError(msg)
     found = ranking.correlations(moments.cross, moments.sd, len(rows), len(times))
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "names": np.tile(adata.var_names.to_numpy(dtype=object), len(names)),
             "group": pd.Categorical(np.repeat(names, adata.n_vars), categories=names),
-            **{name: values.T.ravel() for name, values in found._asdict().items()},
+            **{name: values[:, : len(names)].T.ravel() for name, values in found._asdict().items()},
         }
     )
+    return table.assign(scores_sd=found.scores.std(axis=1, ddof=1)) if others else table
 
 
 def _by_velocity(adata: AnnData, layer: str | None, rows: np.ndarray, key: str) -> pd.DataFrame:
@@ -177,9 +198,9 @@ def _by_velocity(adata: AnnData, layer: str | None, rows: np.ndarray, key: str) 
 
 
 def _sensitivities(
-    adata: AnnData, snapshots: _anndata.Snapshots, model: Model, rows: np.ndarray, key: str
+    adata: AnnData, snapshots: _anndata.Snapshots, models: list[Model], rows: np.ndarray, key: str
 ) -> dict[str, np.ndarray]:
-    """Change of growth per standard deviation of each gene: mean over cells, and mean of its size."""
+    """Change of growth per standard deviation of each gene: mean over cells, mean of its size, and over models."""
     try:
         loadings = _anndata.read_loadings(adata, key)
     except KeyError:
@@ -188,17 +209,24 @@ def _sensitivities(
         warnings.warn(f"{error} Sensitivities are left out.", UserWarning, stacklevel=3)
         return {}
     p = len(loadings.genes)
-    signed, size = np.zeros(p), np.zeros(p)
+    signed, size = np.zeros((len(models), p)), np.zeros(p)
     at_once = min(BLOCK_CELLS, max(1, ranking.BLOCK_NUMBERS // p))
-    for gradient in derivatives.growth_gradients(model, snapshots.time[rows], snapshots.x[rows], at_once):
-        of_genes = loadings.to_genes(gradient)
-        signed += of_genes.sum(axis=0)
-        size += np.abs(of_genes).sum(axis=0)
-    columns = {"sensitivity": signed, "sensitivity_abs": size}
-    return {name: _of_all(adata.n_vars, loadings, total / len(rows)) for name, total in columns.items()}
+    for k, model in enumerate(models):
+        for gradient in derivatives.growth_gradients(model, snapshots.time[rows], snapshots.x[rows], at_once):
+            of_genes = loadings.to_genes(gradient) * loadings.sd
+            signed[k] += of_genes.sum(axis=0) / len(rows)
+            size += np.abs(of_genes).sum(axis=0) / len(rows) / len(models)
+    if len(models) == 1:
+        columns = {"sensitivity": signed[0], "sensitivity_abs": size}
+    else:
+        found = ranking.interval(signed)
+        columns = {"sensitivity": found.mean, "sensitivity_abs": size}
+        columns |= {"sensitivity_low": found.low, "sensitivity_high": found.high, "stable": found.stable}
+    return {name: _of_all(adata.n_vars, loadings.genes, values) for name, values in columns.items()}
 
 
-def _of_all(n_vars: int, loadings: _anndata.Loadings, per_unit: np.ndarray) -> np.ndarray:
-    of_all = np.full(n_vars, np.nan)
-    of_all[loadings.genes] = per_unit * loadings.sd
+def _of_all(n_vars: int, genes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """In the order of ``var``; NaN, or `False`, for genes without a value."""
+    of_all = np.full(n_vars, False if values.dtype == bool else np.nan)
+    of_all[genes] = values
     return of_all

@@ -10,6 +10,9 @@ from scipy import stats
 CONSTANT = 1e-6
 """Spread of a quantity below this share of its size is rounding: results are kept in single precision."""
 
+SDS = 2.0
+"""Standard deviations from the mean to either end of an interval that holds about 95% of normal values."""
+
 BLOCK_NUMBERS = 2**24
 """Pairs of genes, or genes of cells, held at once."""
 
@@ -21,6 +24,18 @@ class Scores(NamedTuple):
     t: np.ndarray
     pvals: np.ndarray
     pvals_adj: np.ndarray
+
+
+class Interval(NamedTuple):
+    """Over the models of an ensemble, one entry for each gene, each of shape ``(p,)``.
+
+    ``stable``: whether all between ``low`` and ``high`` has one sign.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    stable: np.ndarray
 
 
 class Links(NamedTuple):
@@ -55,6 +70,17 @@ def correlations(cross: np.ndarray, sd: np.ndarray, n: int, n_groups: int) -> Sc
     with np.errstate(divide="ignore"):  # a perfect correlation is infinitely sure
         t = r * np.sqrt(dof / (1 - r**2))
     return _tested(r, t, dof)
+
+
+def interval(values: np.ndarray) -> Interval:
+    """Mean of each gene over models, and where the value of a further model is to be expected.
+
+    ``values``: of at least 2 models, shape ``(n_models, p)``, in a unit common to all genes. Of thousands of genes some
+    have all their few values close together by chance, so the variance of each is averaged with that of all.
+    """
+    mean, variance = values.mean(axis=0), values.var(axis=0, ddof=1)
+    reach = SDS * np.sqrt((variance + variance.mean()) / 2)
+    return Interval(mean, mean - reach, mean + reach, np.abs(mean) > reach)
 
 
 def mean_velocities(velocity: np.ndarray, matrix: np.ndarray | None, sd: np.ndarray) -> Scores:
