@@ -254,3 +254,39 @@ def test_probabilities_that_are_not_near_certain_are_calibrated(fitted_branching
     unsure = (p > 0.2) & (p < 0.8)
     assert unsure.sum() > 20
     assert abs(p[unsure].mean() - of_a[unsure].mean()) < 0.15
+
+
+@pytest.fixture(scope="module")
+def ensemble(unfitted, small) -> ad.AnnData:
+    """Three models, and clusters that lie among each other; copy before changing."""
+    adata = tl.fit(unfitted, "time", copy=True, n_models=3, **{**small, "match_steps": 20, "fit_steps": 0})
+    adata.obs["cluster"] = pd.Categorical(np.array(["a", "b", "c"])[np.arange(adata.n_obs) % 3])
+    return adata
+
+
+@pytest.mark.parametrize(("direction", "name", "end"), [("forward", "fate", 4), ("backward", "origin", 0)])
+def test_an_ensemble_says_how_far_its_models_differ(ensemble, direction, name, end):
+    adata, every = ensemble.copy(), []
+    tl.fate(adata, "cluster", direction=direction)
+    sd = adata.obsm[f"vgfm_{name}_sd"]
+    for k in range(3):
+        alone = ensemble.copy()
+        others = alone.uns["vgfm"].pop("ensemble")
+        del alone.obsm["vgfm_velocity_genes"]  # that of the first
+        if k:
+            alone.uns["vgfm"]["weights"] = others[str(k)]
+        tl.fate(alone, "cluster", direction=direction)
+        assert f"vgfm_{name}_sd" not in alone.obsm
+        every.append(alone.obsm[f"vgfm_{name}"])
+    pd.testing.assert_frame_equal(every[0], adata.obsm[f"vgfm_{name}"])
+    assert (sd.dtypes == np.float32).all() and sd.index.equals(adata.obs_names)
+    np.testing.assert_allclose(sd, np.std(every, axis=0, ddof=1), atol=1e-6)
+    assert (sd.to_numpy()[at(adata, end)] == 0).all() and (sd.to_numpy()[~at(adata, end)] > 0).mean() > 0.9
+
+
+def test_the_spread_of_fates_goes_with_the_ensemble(ensemble, small):
+    adata = ensemble.copy()
+    tl.fate(adata, "cluster")
+    assert "obsm:vgfm_fate_sd" in adata.uns["vgfm"]["derived"]
+    tl.fit(adata, "time", **{**small, "match_steps": 20, "fit_steps": 0})
+    assert not {"vgfm_fate", "vgfm_fate_sd"} & set(adata.obsm)

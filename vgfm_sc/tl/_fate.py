@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vgfm_sc import _anndata, _checks
+from vgfm_sc import _anndata, _checks, get
 from vgfm_sc.core.reading.fates import Runs, fates, origins
 from vgfm_sc.tl import _cells
 from vgfm_sc.tl._model import check_noise, model_and_cells
@@ -48,6 +48,9 @@ def fate(
     arrive nearest to it, the nearer and the more mass they arrive with the likelier: of two cells whose descendants
     look alike, the one that has more of them is the likelier ancestor.
 
+    After a fit with ``n_models`` above 1, every model of the ensemble is asked, which takes so many times as long, and
+    the standard deviation of their answers is written beside those of the model itself.
+
     Parameters
     ----------
     adata
@@ -83,6 +86,9 @@ def fate(
         for ``/``, which becomes ``_``. Cells of the last time point have probability 1 of their own.
     ``adata.obsm["vgfm_origin"]`` : :class:`pandas.DataFrame` (float32, shape ``(n_obs, n_clusters)``)
         With ``direction="backward"``: probability that the cell's ancestor at the first time point is of each cluster.
+    ``adata.obsm["vgfm_fate_sd"]``, ``adata.obsm["vgfm_origin_sd"]`` : :class:`pandas.DataFrame` (float32)
+        Of an ensemble: standard deviation of each probability over the models. It says what another sample of cells
+        might change, and nothing of what all models have in common.
     ``adata.uns["vgfm"]["fate"]``, ``adata.uns["vgfm"]["origin"]`` : :class:`dict`
         ``cluster_key``, and ``clusters``, the categories that the columns stand for.
 
@@ -120,21 +126,29 @@ def fate(
     _, snapshots, model = model_and_cells(adata, key, device)
     check_noise(noise, model)
     end, name = (-1, "fate") if direction == "forward" else (0, "origin")
-    slot = ("obsm", f"{key}_{name}")
-    _anndata.check_derived(adata, key, [slot])
+    members = range(len(_anndata.read_members(adata, key)))
+    slots = [("obsm", f"{key}_{name}"), ("obsm", f"{key}_{name}_sd")][: 1 if len(members) == 1 else 2]
+    _anndata.check_derived(adata, key, slots)
     clusters = _clusters(adata, cluster_key, snapshots, end)
     _cells.check_covered(snapshots)
 
     target = float(snapshots.time_points[end])
-    cells = model, snapshots.x, snapshots.time, target, clusters.labels
-    if direction == "forward":
-        runs = Runs(float(noise), n_runs) if noise else None
-        shares = fates(*cells, tol=tol, seed=seed, runs=runs, descendants=descendants)
-    else:
-        shares = origins(*cells, tol=tol, seed=seed)
-    table = pd.DataFrame(shares.astype(np.float32), index=adata.obs_names, columns=clusters.columns)
+    cells = snapshots.x, snapshots.time, target, clusters.labels
+    runs = Runs(float(noise), n_runs) if noise else None
+    every = []
+    for k in members:
+        asked = get.model(adata, key, member=k, device=device) if k else model
+        if direction == "forward":
+            every.append(fates(asked, *cells, tol=tol, seed=seed, runs=runs, descendants=descendants))
+        else:
+            every.append(origins(asked, *cells, tol=tol, seed=seed))
+    found = [every[0]] if len(every) == 1 else [every[0], np.std(every, axis=0, ddof=1)]
+    tables = {
+        slot: pd.DataFrame(values.astype(np.float32), index=adata.obs_names, columns=clusters.columns)
+        for slot, values in zip(slots, found, strict=True)
+    }
     about = {"cluster_key": cluster_key, "clusters": np.asarray(clusters.names, dtype=str)}
-    _anndata.write_derived(adata, key, {slot: table}, **{name: about})
+    _anndata.write_derived(adata, key, tables, **{name: about})
 
 
 class Clusters(NamedTuple):
