@@ -33,14 +33,17 @@ def test_a_clone_binds_where_it_is_at_both_ends():
     assert second.tolist() == [-1, 2, -1, 0]
 
 
-def test_pairs_of_two_clones_cost_more_and_others_do_not():
+def test_pairs_of_two_clones_cost_more_those_of_one_less_and_others_the_same():
     x, y = (torch.randn(n, 3, generator=generator(n), dtype=torch.float64) for n in (7, 9))
     known = torch.tensor([0, 0, 1, 1, -1, -1, 2]), torch.tensor([0, 1, 2, -1, 0, 1, 2, -1, 0])
     ones = [torch.ones(n, dtype=torch.float64) for n in (7, 9)]
     plain, told = (torch.cat([cost for _, cost in Pairs(x, y, *ones, 20, given)._blocks()]) for given in (None, known))
-    two = (known[0][:, None] != known[1]) & (known[0][:, None] != -1) & (known[1] != -1)
-    assert 0 < two.sum() < 30
-    torch.testing.assert_close(told - plain, clones.COST * two.double(), rtol=0, atol=1e-12)
+    both = (known[0][:, None] != -1) & (known[1] != -1)
+    one, two = (both & same for same in (known[0][:, None] == known[1], known[0][:, None] != known[1]))
+    assert min(one.sum(), two.sum(), (~both).sum()) > 5
+    torch.testing.assert_close(
+        told - plain, clones.OTHER * two.double() - clones.OWN * one.double(), rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("rho", [0.3, 1e4])
@@ -48,8 +51,8 @@ def test_the_plan_is_that_of_the_higher_cost(rho):
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((40, 3)), rng.standard_normal((50, 3)) + 0.3
     known = rng.integers(-1, 4, 40), rng.integers(-1, 4, 50)
-    two = (known[0][:, None] != known[1]) & (known[0][:, None] >= 0) & (known[1] >= 0)
-    cost = ot.dist(x, y) / 6 + clones.COST * two
+    same, both = known[0][:, None] == known[1], (known[0][:, None] >= 0) & (known[1] >= 0)
+    cost = ot.dist(x, y) / 6 + np.where(both, np.where(same, -clones.OWN, clones.OTHER), 0)
     a, b = np.ones(40), np.full(50, 0.8)
     wanted = ot.unbalanced.sinkhorn_unbalanced(
         a, b, cost, 0.05, (rho, np.inf), reg_type="kl", numItermax=20_000, stopThr=1e-12

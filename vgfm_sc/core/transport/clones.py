@@ -1,8 +1,9 @@
 """What lineage barcodes say of who becomes whom.
 
-Cells of one clone have one ancestor, so those of another clone are none of its descendants. A pair of cells from two
-clones costs more, and is not ruled out: a barcode may be read wrongly. A clone binds where it has cells at both ends of
-an interval; elsewhere, and in a cell without a barcode, nothing is said.
+Cells of one clone have one ancestor, so a cell descends from its own clone and not from another. A pair of cells from
+one clone costs less than one of which nothing is known, a pair from two clones more; it is not ruled out, because a
+barcode may be read wrongly. A clone binds where it has cells at both ends of an interval; elsewhere, and in a cell
+without a barcode, nothing is known.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-COST = 0.2
-"""Cost of a pair from two clones, as a share of the mean squared distance of two cells: a hundred times the default
+OTHER = 0.1
+"""What a pair from two clones costs more, as a share of the mean squared distance of two cells: fifty times the default
 ``eps``, so that next to nothing is sent at equal distance, and less than the distance of a cell to another branch, so
-that a cell with a wrong barcode stays where it is."""
+that a cell with a wrong barcode stays where it is. With more, small clones are held to their own numbers of cells, and
+growth becomes noise."""
+
+OWN = 0.1
+"""What a pair from one clone costs less. Most cells of a clone may have no barcode, and stand among those of others;
+where barcodes are found more often at one end than at the other, growth is off by this share of ``rho`` at most."""
 
 PER_PART = 10
 """Cells of a clone, at either end, that every part gets before the clone is dealt out to all of them."""
@@ -29,10 +35,11 @@ def binding(clones0: np.ndarray, clones1: np.ndarray) -> tuple[np.ndarray, np.nd
     return first, second
 
 
-def apart(clones0: Tensor, clones1: Tensor) -> Tensor:
-    """Which pairs are of two clones, shape ``(n, m)``."""
+def costs(clones0: Tensor, clones1: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to the costs of all pairs, shape ``(n, m)``."""
     known = (clones0 >= 0)[:, None] & (clones1 >= 0)
-    return known.logical_and_(clones0[:, None] != clones1)
+    same = (clones0[:, None] == clones1).to(dtype)
+    return same.mul_(-OWN - OTHER).add_(OTHER).mul_(known)
 
 
 def kept_together(

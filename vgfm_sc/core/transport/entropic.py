@@ -49,7 +49,7 @@ def semi_relaxed(
     The cost is the squared distance divided by its mean over two independent cells of the data (2 d in coordinates
     of unit variance), one number for all intervals, so that ``eps`` and ``rho`` have no unit. With ``drift_rho``,
     a plan with that penalty says how cells drift, and the distance is taken from where the drift carries them (see
-    `drift`). Where ``clones`` are known, pairs of two of them cost more (see `clones`). Large snapshots are coupled in
+    `drift`). Where ``clones`` are known, they change what pairs cost (see `clones`). Large snapshots are coupled in
     parts (see `parts`).
     """
 

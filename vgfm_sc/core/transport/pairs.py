@@ -16,7 +16,7 @@ class Pairs:
     """Squared distances from ``x``, shape ``(n, d)``, to ``y``, ``(m, d)``, with masses ``a`` and ``b``.
 
     ``block`` is the number of pairs held at once. Tensors are float64, but for ``clones``: the clones of both sides,
-    shapes ``(n,)`` and ``(m,)``, -1 where there is none; pairs of two clones cost more (see `clones`).
+    shapes ``(n,)`` and ``(m,)``, -1 where there is none, which change what pairs cost (see `clones`).
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Pairs:
             x = self.x[rows]
             cost = torch.addmm(self._y2, x, self.y.T, alpha=-2).add_(x.square().sum(1)[:, None]).clamp_(min=0)
             if self.clones is not None:
-                cost.add_(lineage.apart(self.clones[0][rows], self.clones[1]).to(cost), alpha=lineage.COST)
+                cost.add_(lineage.costs(self.clones[0][rows], self.clones[1], cost.dtype))
             yield rows, cost
 
     def source_potential(self, g: Tensor, eps: float, rho: float) -> Tensor:
