@@ -43,7 +43,7 @@ def across(adata) -> list[float]:
     return shares
 
 
-@pytest.mark.parametrize("method", ["vgfm", "otcfm", methods.bridge(sigma=0.3)])
+@pytest.mark.parametrize("method", ["vgfm", "otcfm", methods.bridge(sigma=0.1)])
 def test_barcoded_cells_are_coupled_to_their_own_clone(data, quick, method):
     told, untold = (tl.fit(data, "time", clone_key=key, method=method, copy=True, **quick) for key in ("clone", None))
     assert max(across(told)) < 0.2 * min(across(untold))
