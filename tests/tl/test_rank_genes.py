@@ -409,7 +409,7 @@ def test_two_seeds_agree_on_the_genes_called_stable():
     sc.pp.pca(adata, n_comps=30)
     tables = []
     for seed in (0, 1):
-        tl.fit(adata, "time", seed=seed, n_models=5, match_steps=1000, fit_steps=0, score=False, progress=False)
+        tl.fit(adata, "time", seed=seed, n_models=5, match_steps=400, fit_steps=0, score=False, progress=False)
         tl.rank_genes(adata)
         tables.append(in_order(get.genes(adata), adata))
     first, second = tables
