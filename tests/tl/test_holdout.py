@@ -99,6 +99,38 @@ def test_chosen_times_and_a_method_of_ones_own():
     assert only["prediction"].tolist() == ["otcfm", "linear", "nearest"]
 
 
+def test_several_methods_are_compared_in_one_table_each_as_it_would_be_alone(table):
+    mine = Method(vgfm().coupling, name="mine")
+    found = tl.holdout(course(), "time", times=1, methods=["vgfm", mine, "otcfm"], **TINY)
+    assert found["prediction"].tolist() == ["vgfm", "mine", "otcfm", "linear", "nearest"]
+    alone = tl.holdout(course(), "time", times=1, method=mine, **TINY)
+    for name, where in (("vgfm", table), ("otcfm", table), ("mine", alone)):
+        for score in ("energy", "spread", "w1", "mass_predicted", "mass_observed"):
+            wanted = where.loc[(where["prediction"] == name) & (where["time"] == 1), score].item()
+            assert found.loc[found["prediction"] == name, score].item() == pytest.approx(wanted)
+
+
+def test_a_mapping_names_methods_that_have_one_name():
+    methods = {"drift": "vgfm", "no drift": vgfm(drift_rho=None)}
+    found = tl.holdout(course(), "time", times=1, methods=methods, **TINY)
+    assert found["prediction"].tolist() == ["drift", "no drift", "otcfm", "linear", "nearest"]
+    assert found["w1"].nunique() == 5
+
+
+def test_a_list_of_one_is_that_method(table):
+    pd.testing.assert_frame_equal(tl.holdout(course(), "time", methods=["vgfm"], **TINY), table)
+
+
+def test_a_prior_goes_to_the_methods_that_take_it():
+    adata = course()
+    adata.obs["rate"] = np.linspace(0, 9, adata.n_obs)
+    arguments = {"times": 1, "methods": ["vgfm", "otcfm"], **TINY}
+    plain, told = tl.holdout(adata, "time", **arguments), tl.holdout(adata, "time", growth_prior="rate", **arguments)
+    assert (plain["w1"] != told["w1"]).tolist() == [True, False, False, False]
+    with pytest.raises(ValueError, match="no use for growth_prior"):
+        tl.holdout(adata, "time", growth_prior="rate", **{**arguments, "methods": ["otcfm"]})
+
+
 def test_times_may_be_labels():
     adata = course()
     adata.obs["stage"] = [f"E{t:g}" for t in adata.obs["time"]]
@@ -206,6 +238,14 @@ BAD = {
     "ensemble": ({"copy": True, "n_models": 3}, TypeError, "no use for copy, n_models"),
     "key": ({"key_added": "a/b"}, ValueError, "key_added='a/b' contains '/'"),
     "named as a baseline": ({"method": Method(vgfm().coupling, name="linear")}, ValueError, "'linear'.*baseline"),
+    "names twice": ({"methods": [vgfm(), vgfm(rho=2)]}, ValueError, r"2 methods named 'vgfm'.*methods=\{'vgfm a'"),
+    "no methods": ({"methods": []}, ValueError, "methods is empty"),
+    "methods is a name": ({"methods": "vgfm"}, TypeError, "methods must be a list.*got 'vgfm'"),
+    "methods is one": ({"methods": vgfm()}, TypeError, "methods must be a list"),
+    "method unknown": ({"methods": ["vgfm", "tigon"]}, ValueError, "tigon"),
+    "a name of a baseline": ({"methods": {"nearest": "vgfm"}}, ValueError, "'nearest'.*baseline"),
+    "a name that is no name": ({"methods": {1: "vgfm"}}, TypeError, "names in methods must be.*got 1"),
+    "method and methods": ({"method": "otcfm", "methods": ["vgfm"]}, ValueError, "Both method and methods"),
     "argument unknown": ({"breadth": 3}, TypeError, "breadth"),
 }
 

@@ -1,0 +1,81 @@
+"""Which time points can be left out, and what the models of the others are told of their cells."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+
+from vgfm_sc import _anndata
+from vgfm_sc.methods import Method
+from vgfm_sc.tl import _cells, _compared
+
+CENTRED = 1e-3
+"""Offset of a mean, as a share of the spread, below which a representation counts as centred on those cells."""
+
+
+def check_fit_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of `fit` that have no meaning where a table is returned."""
+    useless = sorted({"copy", "n_models"} & set(arguments))
+    if useless:
+        msg = f"Leaving time points out returns a table; it has no use for {', '.join(useless)}."
+        raise TypeError(msg)
+
+
+def between_others(snapshots: _anndata.Snapshots, times: Any) -> np.ndarray:
+    """Positions of the time points to leave out; with ``times`` `None`, of all that can be."""
+    points = snapshots.time_points
+    if len(points) < 3:
+        msg = f"Leaving a time point out needs at least three, found {points.tolist()}."
+        raise ValueError(msg)
+    if times is None:
+        return np.arange(1, len(points) - 1)
+    wanted = _cells.numbers(times, "times", snapshots)
+    nearest = np.abs(points[None] - wanted[:, None]).argmin(axis=1)
+    off = np.abs(points[nearest] - wanted) > _anndata.SAME_TIME * np.ptp(points)
+    wrong = off | ~np.isin(nearest, np.arange(1, len(points) - 1))
+    if wrong.any() or not len(wanted):
+        msg = f"times={wanted.tolist()} cannot be left out: only those between others can, {points[1:-1].tolist()}."
+        raise ValueError(msg)
+    return np.unique(nearest)
+
+
+def told(
+    adata: AnnData,
+    snapshots: _anndata.Snapshots,
+    methods: Mapping[str, Method],
+    growth_prior: str | None,
+    clone_key: str | None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Prior growth and clones of all cells, by the argument of `fit`, for each of ``methods`` that takes them."""
+    known: dict[str, dict[str, np.ndarray]] = {name: {} for name in methods}
+    if growth_prior is not None:
+        takers = _compared.taking_prior(methods)
+        prior = _anndata.read_prior(adata, growth_prior, snapshots.time, snapshots.time_points)
+        for name in takers:
+            known[name]["growth_prior"] = prior
+    if clone_key is not None:
+        takers = _compared.taking_clones(methods)
+        clones = _anndata.read_clones(adata, clone_key, snapshots.rows)
+        for name in takers:
+            known[name]["clone_key"] = clones
+    return known
+
+
+def warn_if_seen(representation: _anndata.Representation, snapshots: _anndata.Snapshots, left_out: np.ndarray) -> None:
+    """Warn, at the line that called the tool, of a representation that was fitted on the cells left out too."""
+    if has_seen(snapshots.x, np.isin(snapshots.time, snapshots.time_points[left_out])):
+        msg = (
+            f"{representation.where} is centred on all cells, those left out among them: it was fitted on what it is "
+            "now to predict. Fit it on the other time points and project these for a stricter comparison."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
+
+
+def has_seen(x: np.ndarray, out: np.ndarray) -> bool:
+    """Whether ``x`` is centred on all cells and not on those kept: so are principal components fitted on all."""
+    spread = np.sqrt(x.var(axis=0).sum())
+    return bool(np.linalg.norm(x.mean(axis=0)) < CENTRED * spread <= np.linalg.norm(x[~out].mean(axis=0)))
