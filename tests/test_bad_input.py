@@ -157,7 +157,7 @@ NO_FIT = (KeyError, r"No fit found in adata\.uns\['vgfm'\].*vgfm_sc\.tl\.fit\(")
 NO_RUN = (KeyError, r"vgfm_sc\.tl\.simulate\(")
 FIRST = {"ancestors": [[0]], "annotate": ["time"], "descendants": [[0]], "fate": ["branch"], "interpolate": [1.5]}
 FIRST |= {"compare_clones": ["branch"]}
-LATER = [name for name in tl.__all__ if name not in ("fit", "growth_prior", "holdout")]
+LATER = [name for name in tl.__all__ if name not in ("choose", "fit", "growth_prior", "holdout")]
 
 REFUSED = {  # the function, then what is wrong: the object, the call, the error and what its message says
     **{f"tl.{n}: before fit": (unfitted, calling(getattr(tl, n), *FIRST.get(n, [])), *NO_FIT) for n in LATER},
@@ -237,6 +237,9 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "tl.fit: view of one time":
         (lambda f: f.unfitted[f.unfitted.obs["time"] < 1], fitting(), ValueError, "at least two"),
     "tl.fit: backed, no such column": (backed, fitting(time_key="day"), KeyError, "'day' not found"),
+    "tl.choose: two times": (on(made), calling(tl.choose, "time", use_rep="X_genes"), ValueError, "at least three"),
+    "tl.choose: one name": (unfitted, calling(tl.choose, "time", ["vgfm", "vgfm"], use_rep="X_genes"), ValueError,
+                            r"2 methods named 'vgfm'.*candidates=\{"),
     "tl.holdout: two times": (on(made), calling(tl.holdout, "time", use_rep="X_genes"), ValueError, "at least three"),
     "tl.holdout: text": (unfitted, calling(tl.holdout, "time", use_rep="X_genes", times="a"), TypeError, "times must"),
     "tl.holdout: quoted": (unfitted, calling(tl.holdout, "time", use_rep="X_genes", times="1"), TypeError, "got '1'"),

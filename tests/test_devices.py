@@ -108,6 +108,9 @@ TOOLS = {
     "simulate": lambda adata, **where: tl.simulate(adata, n_cells=5, **where),
     "simulate backward": lambda adata, **where: tl.simulate(adata, n_cells=5, start=2.0, times=[0.0], **where),
     "simulate by chance": lambda adata, **where: tl.simulate(adata, n_cells=5, noise=0.1, branching=True, **where),
+    "choose": lambda adata, **where: tl.choose(adata, "time", ["vgfm"], use_rep="X_state", **TINY, **where).table[
+        "score"
+    ],
     "evaluate": lambda adata, **where: tl.evaluate(adata, max_cells=20, **where),
     "fate": lambda adata, **where: tl.fate(adata, "cell_type", **where),
     "origin": lambda adata, **where: tl.fate(adata, "cell_type", direction="backward", **where),

@@ -38,7 +38,7 @@ EXAMPLES = examples()
 def test_example_runs(name, monkeypatch, tmp_path):
     for simulator, smaller in SMALL.items():
         monkeypatch.setattr(datasets, simulator, smaller)
-    for tool in ("fit", "holdout"):
+    for tool in ("choose", "fit", "holdout"):
         monkeypatch.setattr(tl, tool, partial(getattr(tl, tool), **STEPS))
     monkeypatch.chdir(tmp_path)  # some write a file
     exec(compile(EXAMPLES[name], name, "exec"), {"vgfm_sc": vgfm_sc})

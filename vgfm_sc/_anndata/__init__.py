@@ -4,6 +4,7 @@ from vgfm_sc._anndata.clones import clone_names, read_clones
 from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, named, names
+from vgfm_sc._anndata.left_out import read_choice, read_holdout
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
 from vgfm_sc._anndata.masses import read_numbers, read_prior
 from vgfm_sc._anndata.representation import Representation, read_representation
@@ -16,7 +17,6 @@ from vgfm_sc._anndata.results import (
     read_evaluation,
     read_fate,
     read_growth,
-    read_holdout,
     read_labels,
     read_landscape,
     read_mass,
@@ -64,6 +64,7 @@ __all__ = [
     "named",
     "names",
     "read_categories",
+    "read_choice",
     "read_clone_scores",
     "read_clones",
     "read_column",

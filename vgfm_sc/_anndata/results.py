@@ -154,15 +154,6 @@ def read_clone_scores(adata: ad.AnnData, key: str) -> dict[str, Any]:
     return result["clones"]
 
 
-def read_holdout(adata: ad.AnnData, key: str) -> pd.DataFrame:
-    """The table of `tl.holdout`."""
-    entry = adata.uns.get(f"{key}_holdout")
-    if not isinstance(entry, Mapping) or entry.get("package") != MARK:
-        msg = f"No scores found in adata.uns['{key}_holdout']. Run `vgfm_sc.tl.holdout(adata, time_key=...)` first."
-        raise KeyError(msg)
-    return entry["scores"]
-
-
 def read_fate(adata: ad.AnnData, key: str) -> pd.DataFrame:
     """``obsm["<key>_fate"]``: probability of each terminal cluster, one row a cell."""
     read_result(adata, key)

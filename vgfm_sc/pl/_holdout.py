@@ -44,7 +44,7 @@ def holdout(
     Parameters
     ----------
     adata
-        Annotated data after `vgfm_sc.tl.holdout`.
+        Annotated data after `vgfm_sc.tl.holdout` or `vgfm_sc.tl.choose`.
     score
         The column to draw: ``"energy"``, ``"spread"`` or ``"w1"``. `None` draws the energy distance, and W1 for scores
         of an earlier version, which have no energy distance.
@@ -53,11 +53,11 @@ def holdout(
     legend_loc
         Where they are named: ``"right margin"``, ``"none"`` or a place that matplotlib knows.
     title
-        Above the axes.
+        Above the axes. `None` names the candidate that `vgfm_sc.tl.choose` chose, where the scores are its.
     frameon
         Draw the frame on all sides.
     key
-        The ``key_added`` of `vgfm_sc.tl.holdout`.
+        The ``key_added`` of `vgfm_sc.tl.holdout`, or of `vgfm_sc.tl.choose`: ``"choice"`` by default there.
     ax
         Axes to draw into.
     show
@@ -78,7 +78,7 @@ def holdout(
     >>> vgfm_sc.pl.holdout(adata)
     """
     table = _anndata.read_holdout(adata, key)
-    score = chosen(table, score, key)
+    score, best = chosen(table, score, key), _anndata.read_choice(adata, key)
     times, names = list(dict.fromkeys(table["time"])), list(dict.fromkeys(table["prediction"]))
     colors = _colors.of_categories(adata, "prediction", names, palette)
 
@@ -93,6 +93,8 @@ def holdout(
     elif (table[score] < 0).any():
         ax.axhline(0, color=_colors.ink(), linewidth=0.8)
     ax.set_xticks(np.arange(len(times)), [f"{time:g}" for time in times])
+    if title is None and best is not None:
+        title = f"chosen: {best}"
     ax.set(xlabel="time left out", ylabel=LABELS[score], title=title or "")
     if not frameon:
         ax.spines[["top", "right"]].set_visible(False)

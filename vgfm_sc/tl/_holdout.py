@@ -132,11 +132,11 @@ def holdout(
 
     arguments = {**fit_arguments, "device": str(devices.choose(device)), "seed": seed}
     models = {**compared} if "otcfm" in compared else {**compared, "otcfm": otcfm()}
-    simulated: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {int(k): {} for k in left_out}
-    for k, name, predicted in _predictions.by_models(
-        snapshots, left_out, models, told, arguments, tol, _arguments.shown(progress)
-    ):
-        simulated[k][name] = predicted.x, predicted.mass
+    each, shown = [[int(k)] for k in left_out], _arguments.shown(progress)
+    simulated: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {k: {} for (k,) in each}
+    for name, predicted in _predictions.by_models(snapshots, each, models, told, arguments, tol, shown):
+        for k, cells in predicted.cells.items():
+            simulated[k][name] = cells
         if predicted.elsewhere:
             _entries.warn(**predicted.fit)
     table = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,15 @@ from vgfm_sc.tl import _cells, _compared
 CENTRED = 1e-3
 """Offset of a mean, as a share of the spread, below which a representation counts as centred on those cells."""
 
+APART = 3
+"""Places between time points that one fit is without: two that stay lie between them, so no two gaps meet."""
+
 
 def check_fit_arguments(arguments: Mapping[str, Any]) -> None:
     """Refuse arguments of `fit` that have no meaning where a table is returned."""
+    if "method" in arguments:  # `holdout` has a parameter of that name
+        msg = "tl.choose takes its methods as candidates, a list or a mapping of names to methods; it has no method."
+        raise TypeError(msg)
     useless = sorted({"copy", "n_models"} & set(arguments))
     if useless:
         msg = f"Leaving time points out returns a table; it has no use for {', '.join(useless)}."
@@ -79,3 +85,16 @@ def has_seen(x: np.ndarray, out: np.ndarray) -> bool:
     """Whether ``x`` is centred on all cells and not on those kept: so are principal components fitted on all."""
     spread = np.sqrt(x.var(axis=0).sum())
     return bool(np.linalg.norm(x.mean(axis=0)) < CENTRED * spread <= np.linalg.norm(x[~out].mean(axis=0)))
+
+
+def groups(positions: Iterable[int]) -> list[list[int]]:
+    """Time points at ``positions`` in groups, each of which one fit can be without."""
+    found: list[list[int]] = []
+    for k in sorted(int(k) for k in positions):
+        for group in found:
+            if k - group[-1] >= APART:
+                group.append(k)
+                break
+        else:
+            found.append([k])
+    return found

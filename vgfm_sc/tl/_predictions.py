@@ -18,11 +18,13 @@ from vgfm_sc.methods import Method
 from vgfm_sc.tl._fit import fit
 
 
-class Prediction(NamedTuple):
-    """Cells ``x``, shape ``(n, d)``, and their ``mass``; what the fit stored, and the process it ran in."""
+class Predictions(NamedTuple):
+    """Of a fit: positions, shape ``(n, d)``, and masses by the time point left out.
 
-    x: np.ndarray
-    mass: np.ndarray
+    ``fit``: what it stored; ``process``: where it ran.
+    """
+
+    cells: dict[int, tuple[np.ndarray, np.ndarray]]
     fit: dict[str, Any]
     process: int
 
@@ -34,65 +36,68 @@ class Prediction(NamedTuple):
 
 def by_models(
     snapshots: _anndata.Snapshots,
-    left_out: np.ndarray,
+    left_out: Sequence[Sequence[int]],
     methods: Mapping[str, Method],
     told: Mapping[str, Mapping[str, np.ndarray]],
     fit_arguments: Mapping[str, Any],
     tol: float,
     progress: bool,
-) -> Iterator[tuple[int, str, Prediction]]:
-    """``(k, name, prediction)`` of each time point ``k`` left out and each of ``methods``, as they are done.
+) -> Iterator[tuple[str, Predictions]]:
+    """``(name, predictions)`` of each of ``methods`` fitted without each group of time points, as they are done.
 
     ``told``: what is known of all cells, shapes ``(n_obs,)``, by name of the method and argument of `fit`.
     """
-    fits = [(int(k), name) for k in left_out for name in methods]
+    fits = [(list(out), name) for out in left_out for name in methods]
     alone = jobs.one_by_one(len(fits))
     arguments = {**fit_arguments, "progress": progress and alone}
     tasks = [
-        (k, methods[name], arguments, told.get(name, {}), snapshots.sampling, snapshots.x, tol) for k, name in fits
+        (out, methods[name], arguments, told.get(name, {}), snapshots.sampling, snapshots.x, tol) for out, name in fits
     ]
     with tqdm(total=len(fits), desc="models", disable=alone or not progress) as bar:
-        for (k, name), predicted in zip(fits, jobs.each(simulated, tasks), strict=True):
-            yield k, name, predicted
+        for (_, name), predicted in zip(fits, jobs.each(simulated, tasks), strict=True):
+            yield name, predicted
             bar.update()
 
 
 def simulated(
-    k: int,
+    out: Sequence[int],
     method: Method,
     arguments: Mapping[str, Any],
     told: Mapping[str, np.ndarray],
     sampling: _anndata.Sampling,
     x: np.ndarray,
     tol: float,
-) -> Prediction:
-    """Cells of the time point before ``k`` at time point ``k`` by a model that never saw ``k``.
+) -> Predictions:
+    """Each time point of ``out``, from the cells of the one before it, by a model that saw none of ``out``.
 
-    ``told``: what is known of all cells, shapes ``(n_obs,)``, by the argument of `fit`.
+    No two of ``out`` are neighbours. ``told``: what is known of all cells, shapes ``(n_obs,)``, by the argument of
+    `fit`.
     """
     snapshots = sampling.at(x)
     points, totals = snapshots.time_points, snapshots.totals
-    kept = snapshots.time != points[k]
+    kept = ~np.isin(snapshots.time, points[out])
     rest = AnnData(
         obs=pd.DataFrame({"time": snapshots.time[kept]}, index=np.flatnonzero(kept).astype(str)),
         obsm={"X_rest": snapshots.x[kept]},
     )
     known: dict[str, Any] = {}
     if snapshots.given is not None:
-        known["mass"] = {float(t): float(total) for t, total in zip(points, totals, strict=True) if t != points[k]}
+        known["mass"] = {float(points[j]): float(totals[j]) for j in range(len(points)) if j not in out}
     prior, clones = told.get("growth_prior"), told.get("clone_key")
     if prior is not None:
         rest.obs["prior"] = prior[kept]
         known["growth_prior"] = "prior"
-    if clones is not None and followed(clones, [rows for j, rows in enumerate(snapshots.rows) if j != k]):
+    if clones is not None and followed(clones, [rows for j, rows in enumerate(snapshots.rows) if j not in out]):
         rest.obs["clone"] = pd.Series(clones[kept], rest.obs_names, dtype="Int64").mask(clones[kept] < 0)
         known["clone_key"] = "clone"
     fit(rest, "time", use_rep="X_rest", method=method, **known, **arguments)
-    before = snapshots.x[snapshots.rows[k - 1]]
-    model = get.model(rest, device=arguments["device"])
-    positions, mass = model.simulate(before, points[k - 1 : k + 1], tol=tol)
+    model, cells = get.model(rest, device=arguments["device"]), {}
+    for k in out:
+        before = snapshots.x[snapshots.rows[k - 1]]
+        positions, mass = model.simulate(before, points[k - 1 : k + 1], tol=tol)
+        cells[k] = positions[-1], mass[-1] * (totals[k - 1] / len(before))
     stored = {name: rest.uns["vgfm"][name] for name in ("couplings", "history", "time_points")}
-    return Prediction(positions[-1], mass[-1] * (totals[k - 1] / len(before)), stored, os.getpid())
+    return Predictions(cells, stored, os.getpid())
 
 
 def followed(clones: np.ndarray, rows: Sequence[np.ndarray]) -> bool:
