@@ -108,6 +108,7 @@ ALIASES = {
     "anndata._core.anndata.AnnData": "anndata.AnnData",
     "matplotlib.axes._axes.Axes": "matplotlib.axes.Axes",
     "pandas.core.frame.DataFrame": "pandas.DataFrame",
+    "pd.DataFrame": "pandas.DataFrame",
     "sc.pp.pca": "scanpy.pp.pca",
     "scipy.sparse._csr.csr_array": "scipy.sparse.csr_array",
     "scipy.sparse._csr.csr_matrix": "scipy.sparse.csr_matrix",

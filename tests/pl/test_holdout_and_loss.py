@@ -77,6 +77,19 @@ def test_an_entry_that_is_not_ours_is_not_drawn(made):
         pl.holdout(made)
 
 
+@pytest.mark.parametrize(("title", "shown"), [(None, "chosen: vgfm"), ("mine", "mine"), ("", "")])
+def test_the_title_names_what_was_chosen_unless_it_is_given(made, title, shown):
+    assert pl.holdout(made, show=False).get_title() == ""
+    made.uns["vgfm_holdout"]["chosen"] = "vgfm"
+    assert pl.holdout(made, title=title, show=False).get_title() == shown
+
+
+def test_scores_under_other_keys_are_named(made):
+    made.uns["choice_holdout"] = made.uns.pop("vgfm_holdout")
+    with pytest.raises(KeyError, match=r"vgfm_sc\.tl\.holdout\(.*Scores present: key=\['choice'\]"):
+        pl.holdout(made)
+
+
 # losses
 
 

@@ -75,8 +75,8 @@ def choose(
 
     Each candidate is fitted, with few steps, to the time course without some of its time points, and predicts these.
     The first candidate is the default. Another one is chosen only if it is better by more than chance. At most eight
-    models are fitted. A ``joblib.parallel_config`` around the call spreads them over processes or machines, which does
-    not change them.
+    models are fitted, unless you name the ``times``. A ``joblib.parallel_config`` around the call spreads them over
+    processes or machines, which does not change them.
 
     Parameters
     ----------
