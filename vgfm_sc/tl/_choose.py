@@ -17,12 +17,12 @@ from vgfm_sc.tl._baselines import baselines
 logger = logging.getLogger(__name__)
 
 MOST_FITS = 8
-"""Models that are fitted unless the times are named: with few steps they take about as long as a fit with all."""
+"""Models that are fitted unless the times are named."""
 
 DEFAULT = {
     "vgfm": vgfm(),
     "straight": vgfm(drift_rho=None, smooth=False, rho=2.0),
-    "no drift": vgfm(drift_rho=None),
+    "own growth": vgfm(shared_growth=False, rho=0.5),
     "otcfm": otcfm(),
 }
 """The candidates of `choose`; the first is the default of `fit`."""
@@ -91,7 +91,8 @@ def choose(
         - ``"vgfm"``: `vgfm_sc.methods.vgfm` as it is.
         - ``"straight"``: ``vgfm(drift_rho=None, smooth=False, rho=2.0)``. Cells are coupled from where they stand and
           move on straight paths, for courses whose direction changes between time points.
-        - ``"no drift"``: ``vgfm(drift_rho=None)``. Cells are coupled from where they stand, and paths are smooth.
+        - ``"own growth"``: ``vgfm(shared_growth=False, rho=0.5)``. Each interval has a growth of its own, for states
+          that multiply at one time and not at another.
         - ``"otcfm"``: `vgfm_sc.methods.otcfm`. All cells grow alike.
     times
         Time points to leave out, as in `vgfm_sc.tl.holdout`. `None` takes as many as eight fits allow. One fit can do
