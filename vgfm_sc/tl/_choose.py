@@ -124,7 +124,7 @@ def choose(
     ``error``
         Standard error of the gain, over samples of cells or over time points, whichever is larger.
     ``better``
-        Whether the gain is more than twice its standard error and more than 0.03, which another seed may change.
+        Whether the gain is more than twice its standard error and more than 0.03; smaller ones do not matter.
     ``chosen``
         Whether it is the method that is returned: of those that are better, that with the largest gain.
 

@@ -15,7 +15,7 @@ STANDARD_ERRORS = 2.0
 """By so many a gain must exceed 0: about one in forty does by chance."""
 
 LEAST_GAIN = 0.03
-"""Share of the error of the nearest snapshot by which another seed of training alone changes scores."""
+"""Share of the error of the nearest snapshot below which a gain is too small to leave the default for."""
 
 
 class Judged(NamedTuple):
