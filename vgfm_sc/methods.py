@@ -14,7 +14,7 @@ from vgfm_sc import _checks
 from vgfm_sc.core import path as paths
 from vgfm_sc.core.transport import entropic
 
-__all__ = ["Method", "bridge", "otcfm", "vgfm"]
+__all__ = ["Method", "bridge", "otcfm", "vgfm", "wfr"]
 
 
 def __dir__() -> list[str]:
@@ -183,3 +183,36 @@ def bridge(*, sigma: float, rho: float = 0.5) -> Method:
     _checks.real("rho", rho)
     coupling = partial(entropic.bridged, rho=rho)
     return Method(coupling, takes_clones=True, name="bridge", settings={"sigma": sigma, "rho": rho}, sigma=sigma)
+
+
+def wfr(*, delta: float = 1.0, eps: float = 0.002, noise: float = 0.75, smooth: bool = False) -> Method:
+    """Wasserstein-Fisher-Rao flow matching (:cite:p:`Peng26`): geodesics on which cells move and grow at one price.
+
+    The price of growth against motion is ``delta`` alone, the same within a path as between cells. On a path mass is
+    quadratic in time, and velocity is the higher the lower the mass.
+
+    Parameters
+    ----------
+    delta
+        Length that says how dear growth is, as a share of the root mean squared distance between two independent cells
+        of the data. Cells at pi ``delta`` or farther exchange no mass. Large: all cells grow alike; small: mass appears
+        wherever it is needed instead of moving there. Every cell needs one at the other time within reach.
+    eps, noise
+        As in `vgfm`.
+    smooth
+        Bend the geodesics so that velocity and growth are continuous across time points, see
+        `vgfm_sc.core.training.smoothing`.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes", method=vgfm_sc.methods.wfr(delta=1.0))
+    """
+    for name, value in (("delta", delta), ("eps", eps)):
+        _checks.real(name, value)
+    _checks.real("noise", noise, zero=True)
+    coupling = partial(entropic.wasserstein_fisher_rao, delta=delta, eps=eps)
+    settings = {"delta": delta, "eps": eps, "noise": noise, "smooth": smooth}
+    path = partial(paths.travelling, delta=delta)
+    return Method(coupling, path, noise=noise, smooth=smooth, name="wfr", settings=settings)

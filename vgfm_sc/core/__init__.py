@@ -27,6 +27,8 @@ Glossary
     Log of the mass a simulated cell carries, 0 at its start, shape ``(n,)``.
 ``eps, rho``
     Entropic and source-marginal penalties of a coupling, as shares of the mean squared distance of two cells.
+``delta``
+    Length that sets the price of growth against motion, as a share of the root of that distance.
 ``tol``
     Bound of an error, as a share of what it is an error of.
 """

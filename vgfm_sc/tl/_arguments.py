@@ -26,7 +26,7 @@ def check_method(method: str | methods.Method) -> methods.Method:
     """The method meant by a name, or the user's own."""
     if isinstance(method, methods.Method):
         return method
-    named = {"vgfm": methods.vgfm, "otcfm": methods.otcfm}
+    named = {"vgfm": methods.vgfm, "otcfm": methods.otcfm, "wfr": methods.wfr}
     if not isinstance(method, str) or method not in named:
         msg = f"Unknown method {method!r}. Available: {list(named)}, or a `vgfm_sc.methods.Method` of your own."
         raise ValueError(msg)
@@ -47,8 +47,9 @@ def check_takes_clones(method: methods.Method) -> None:
     """Refuse a method whose coupling has no use for lineage barcodes."""
     if not method.takes_clones:
         msg = (
-            f"The coupling of method {method.name!r} does not take clones. Use a method of vgfm_sc.methods, or give "
-            "the coupling the keyword clones, a pair of arrays with the clone of each cell, and set takes_clones=True."
+            f"The coupling of method {method.name!r} does not take clones. Use vgfm, otcfm or bridge of "
+            "vgfm_sc.methods, or give your coupling the keyword clones, a pair of arrays with the clone of each cell, "
+            "and set takes_clones=True."
         )
         raise ValueError(msg)
 

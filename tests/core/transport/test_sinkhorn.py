@@ -215,7 +215,9 @@ def test_support_that_lacks_most_pairs_is_extended(eps):
     cost = (x[:, None] - y).square().sum(2)
     mask = (cost == cost.amin(0)) | (cost == cost.amin(1, keepdim=True))
     nearest = Support(mask.sum(1), mask.nonzero()[:, 1].int(), cost[mask], (60, 50))
-    reached = sinkhorn._stage(pairs, torch.zeros(60).double(), nearest, eps, 0.5, 1e-8, sinkhorn.SHARE, 20_000)
+    reached = sinkhorn._stage(
+        pairs, torch.zeros(60).double(), nearest, eps, (0.5, np.inf), 1e-8, sinkhorn.SHARE, 20_000
+    )
     want = solve(x, y, eps, 0.5, tol=1e-8).entries.toarray()
     assert reached.marginal_error < 1e-8
     assert (want[~mask] > 0.01).any()

@@ -1,8 +1,9 @@
-"""Entropic couplings of two snapshots, in units and to tolerances that need no tuning: semi-relaxed and balanced."""
+"""Entropic couplings of two snapshots, in units and to tolerances that need no tuning."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Generator, Tensor
 
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.transport import drift, parts, sinkhorn
-from vgfm_sc.core.transport.pairs import Pairs
+from vgfm_sc.core.transport.pairs import NEAR_RIGHT, Pairs, fisher_rao
 
 MARGINAL_TOL = 1e-4
 """Share of the mass that may miss its marginal: a tenth of the relative mass error worth reporting."""
@@ -27,6 +28,9 @@ MOST_ENTRIES = 5_000_000
 
 BLOCK_PAIRS = {"cpu": 500_000, "cuda": 50_000_000}
 """Pairs whose costs are held at once: 4 MB a copy, near a processor's cache; or what keeps a GPU busy."""
+
+BEYOND = 100.0
+"""Cost of a pair out of reach above that of one just within, in units of eps: it has no mass to speak of."""
 
 Clones = tuple[np.ndarray, np.ndarray] | None
 """Clone of each cell of both snapshots, shapes ``(n,)`` and ``(m,)``, -1 in cells without one."""
@@ -106,6 +110,51 @@ def balanced(
     return _in_parts(couple, _Cells.exact(x0, x1, mass0, mass1, clones), generator)
 
 
+def wasserstein_fisher_rao(
+    x0: Tensor, x1: Tensor, mass0: Tensor, mass1: Tensor, generator: Generator, *, delta: float, eps: float
+) -> Coupling:
+    """Wasserstein-Fisher-Rao transport as optimal entropy transport (:cite:p:`Liero18`), both marginals at a price.
+
+    A plan at the cost ``-8 delta^2 log cos(D / (2 delta))`` whose marginals cost ``4 delta^2`` says between which cells
+    mass travels. With its rows scaled to ``mass0`` it is what leaves, with its columns to ``mass1`` what arrives:
+    the two semi-couplings. ``delta`` is a share of the root mean squared distance of two independent cells of the data,
+    ``eps`` of its square.
+
+    Raises
+    ------
+    ValueError
+        A cell has no cell of the other snapshot within pi ``delta``.
+    """
+    price = partial(fisher_rao, delta=delta, beyond=BEYOND * eps)
+
+    def couple(cells: _Cells) -> sinkhorn.Plan:
+        _check_reach(cells, delta)
+        whole = (cells.mass0.sum() * cells.mass1.sum()).sqrt()  # entropy is relative to masses of no unit
+        unitless = cells._replace(mass0=cells.mass0 / whole, mass1=cells.mass1 / whole)
+        plan = _solved(unitless, generator, eps=eps, rho=4 * delta**2, target_rho=4 * delta**2, price=price)
+        return plan._replace(entries=plan.entries * float(whole))
+
+    cells = _Cells.exact(x0, x1, mass0, mass1, None)
+    exchanged = _in_parts(couple, cells, generator)
+    return exchanged.grown(np.log(cells.mass1.cpu().numpy() / exchanged.plan.sum(axis=0)))
+
+
+def _check_reach(cells: _Cells, delta: float) -> None:
+    """Refuse a ``delta`` that leaves a cell without any to exchange mass with."""
+    nearest = [squared.sqrt() for squared in _pairs(cells).nearest()]
+    within = delta * (np.pi - 2 * NEAR_RIGHT)
+    alone = [int((distance >= within).sum()) for distance in nearest]
+    if not any(alone):
+        return
+    least = float(torch.cat(nearest).max()) / (np.pi - 2 * NEAR_RIGHT)
+    msg = (
+        f"delta={delta:g} is too small: {alone[0]} of {len(cells.x0)} earlier and {alone[1]} of {len(cells.x1)} later "
+        "cells of an interval have no cell of the other time within pi * delta times the root mean squared distance of "
+        f"two cells. Raise delta above {least:.3g}, or drop these cells if they are outliers."
+    )
+    raise ValueError(msg)
+
+
 class _Cells(NamedTuple):
     """Both snapshots in float64, on the processor where the device has none."""
 
@@ -151,11 +200,25 @@ def _in_parts(couple: Callable[[_Cells], sinkhorn.Plan], cells: _Cells, generato
     )
 
 
-def _solved(cells: _Cells, generator: Generator, *, eps: float, rho: float) -> sinkhorn.Plan:
+def _solved(
+    cells: _Cells,
+    generator: Generator,
+    *,
+    eps: float,
+    rho: float,
+    target_rho: float = np.inf,
+    price: Callable[[Tensor], Tensor] | None = None,
+) -> sinkhorn.Plan:
     """Solve in units of the mean squared distance, to the tolerances of this file."""
+    penalties = {"eps": eps, "rho": rho, "target_rho": target_rho}
+    pairs = _pairs(cells, price)
+    return sinkhorn.solve(pairs, tol=MARGINAL_TOL, max_iter=MAX_PRODUCTS, generator=generator, **penalties)
+
+
+def _pairs(cells: _Cells, price: Callable[[Tensor], Tensor] | None = None) -> Pairs:
+    """Pairs whose squared distance is a share of the mean one."""
     unit, block = (2 * cells.x0.shape[1]) ** 0.5, BLOCK_PAIRS[cells.x0.device.type]
-    pairs = Pairs(cells.x0 / unit, cells.x1 / unit, cells.mass0, cells.mass1, block, cells.clones)
-    return sinkhorn.solve(pairs, eps=eps, rho=rho, tol=MARGINAL_TOL, max_iter=MAX_PRODUCTS, generator=generator)
+    return Pairs(cells.x0 / unit, cells.x1 / unit, cells.mass0, cells.mass1, block, cells.clones, price)
 
 
 def expected(mass0: np.ndarray, log_growth: np.ndarray) -> np.ndarray:

@@ -22,13 +22,23 @@ CG_ITERATIONS = 200
 
 
 def ascend(
-    matrix: Matrix, f: Tensor, a: Tensor, b: Tensor, *, eps: float, rho: float, tol: float, max_iter: int
+    matrix: Matrix,
+    f: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    eps: float,
+    rho: float,
+    tol: float,
+    max_iter: int,
+    target_rho: float = np.inf,
 ) -> tuple[Tensor, int, bool]:
-    """Maximise the semi-dual in ``f``, the target marginal being exact at every step.
+    """Maximise the semi-dual in ``f``, the target potential being optimal at every step.
 
     The plan changes only by row and column factors ``u_i K_ij v_j`` with ``K`` the entries given, so each
-    product costs one pass over them. With ``v = b / K'u`` eliminated, the gradient is the row-marginal residual and
-    the Hessian ``diag(.) - P diag(1/b) P' / eps`` is applied without being formed.
+    product costs one pass over them. With ``v = (b / K'u)^q`` eliminated, ``q = target_rho / (target_rho + eps)``, the
+    gradient is the row-marginal residual and the Hessian ``diag(.) - q P diag(1 / P'1) P' / eps`` is applied
+    without being formed.
 
     Parameters
     ----------
@@ -37,9 +47,9 @@ def ascend(
     f
         Source potential, float64, shape ``(n,)``.
     a, b
-        Source and target mass, shapes ``(n,)`` and ``(m,)``.
-    eps, rho
-        Entropic and source-marginal penalties, in units of the cost; ``rho=inf`` makes the source marginal exact.
+        Source mass and column sums of the entries, shapes ``(n,)`` and ``(m,)``.
+    eps, rho, target_rho
+        Entropic, source-marginal and target-marginal penalties, in units of the cost; inf makes a marginal exact.
     tol
         Stop when the L1 error of the row marginal, relative to the total mass, falls below this.
     max_iter
@@ -52,18 +62,24 @@ def ascend(
     """
     plan, transpose = matrix
     total, products = float(b.sum()), 1
+    power = 1.0 if np.isinf(target_rho) else target_rho / (target_rho + eps)
 
-    def factors(moved: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Row and column factors for a potential moved so far, and the semi-dual up to a constant."""
-        common = moved.mean()  # a common shift changes no entry, and may be too large for the exponential
+    def factors(moved: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Row and column factors for a potential moved so far, column sums, and the semi-dual up to a constant."""
+        common = moved.mean()  # a common shift may be too large for the exponential: it is left out of u, and so of v
         u = torch.exp((moved - common) / eps)
-        v = b / (transpose @ u)
-        now = f + moved
+        sums = transpose @ u
+        v, now = b / sums, f + moved
         source = a @ now if np.isinf(rho) else -rho * (a @ torch.expm1(-now / rho))
-        return u, v, float(source + eps * (b @ torch.log(v)) - common * total)
+        if np.isinf(target_rho):
+            return u, v, b, float(source + eps * (b @ torch.log(v)) - common * total)
+        fall = (common - eps * torch.log(v)) / (target_rho + eps)  # of the target potential, over its penalty
+        target = (target_rho + eps) * (b @ torch.expm1(fall))
+        v = v * torch.exp(fall)
+        return u, v, v * sums, float(source - target)
 
     moved = torch.zeros_like(f)
-    u, v, value = factors(moved)
+    u, v, column, value = factors(moved)
     while products < max_iter:
         row = u * (plan @ v)
         want = a * torch.exp(-(f + moved) / rho)
@@ -75,8 +91,8 @@ def ascend(
         diagonal = row / eps + want / rho
         diagonal = diagonal.clamp(min=EMPTY * float(diagonal.max()))
 
-        def hessian(z: Tensor, u=u, v=v, diagonal=diagonal) -> Tensor:
-            return diagonal * z - u * (plan @ (v * v / b * (transpose @ (u * z)))) / eps
+        def hessian(z: Tensor, u=u, v=v, weight=power * v * v / column, diagonal=diagonal) -> Tensor:
+            return diagonal * z - u * (plan @ (weight * (transpose @ (u * z)))) / eps
 
         step, used = _conjugate_gradient(hessian, residual, 1 / diagonal, min(0.1, error**0.5))
         products += 2 * used
@@ -84,7 +100,7 @@ def ascend(
         step = step * (REACH / apart) if apart > REACH else step
         slope = float(residual @ step)
         for _ in range(30):
-            u_new, v_new, reached = factors(moved + step)
+            u_new, v_new, column_new, reached = factors(moved + step)
             products += 1
             # the increase Armijo asks for, less what rounding can hide
             if np.inf > reached >= value + 1e-4 * slope - 1e-13 * abs(value):
@@ -92,7 +108,7 @@ def ascend(
             step, slope = step / 2, slope / 2
         else:
             return f + moved, products, True  # no ascent left at float64: the caller measures the error and says so
-        moved, u, v, value = moved + step, u_new, v_new, reached
+        moved, u, v, column, value = moved + step, u_new, v_new, column_new, reached
         if _range(moved) > 0.5 * REACH * eps:
             break
     return f + moved, products, False

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vgfm_sc.core.transport import clones as lineage
-from vgfm_sc.core.transport.support import Support
+from vgfm_sc.core.transport.support import Support, damped
+
+NEAR_RIGHT = 1e-4
+"""Radians short of a right angle from which pairs are out of reach: costs, and so potentials, stay finite."""
 
 
 class Pairs:
     """Squared distances from ``x``, shape ``(n, d)``, to ``y``, ``(m, d)``, with masses ``a`` and ``b``.
 
     ``block`` is the number of pairs held at once. Tensors are float64, but for ``clones``: the clones of both sides,
-    shapes ``(n,)`` and ``(m,)``, -1 where there is none, which change what pairs cost (see `clones`).
+    shapes ``(n,)`` and ``(m,)``, -1 where there is none, which change what pairs cost (see `clones`). ``price`` turns
+    squared distances into costs, in place; without it they are the costs.
     """
 
     def __init__(
-        self, x: Tensor, y: Tensor, a: Tensor, b: Tensor, block: int, clones: tuple[Tensor, Tensor] | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        a: Tensor,
+        b: Tensor,
+        block: int,
+        clones: tuple[Tensor, Tensor] | None = None,
+        price: Callable[[Tensor], Tensor] | None = None,
     ):
         self.centre = (x.mean(0) + y.mean(0)) / 2  # |x|^2 + |y|^2 - 2 x.y loses least near the origin
         self.x, self.y, self.a, self.b, self.block = x - self.centre, y - self.centre, a, b, block
-        self.shape, self.clones = (len(x), len(y)), clones
+        self.shape, self.clones, self.price = (len(x), len(y)), clones, price
         self._y2 = self.y.square().sum(1)
 
     def mean_cost(self) -> float:
-        """Mean over all pairs, clones aside."""
+        """Mean of the squared distances over all pairs."""
         return float(self.x.square().sum(1).mean() + self._y2.mean() - 2 * self.x.mean(0) @ self.y.mean(0))
 
     def subsample(self, n: int, generator: torch.Generator) -> Pairs:
@@ -42,7 +53,7 @@ class Pairs:
             return points[rows], mass[rows] * (mass.sum() / mass[rows].sum())
 
         (x, a), (y, b) = some(self.x, self.a), some(self.y, self.b)
-        return Pairs(x, y, a, b, self.block)
+        return Pairs(x, y, a, b, self.block, price=self.price)
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
         step = max(1, self.block // self.shape[1])
@@ -50,18 +61,19 @@ class Pairs:
             rows = slice(start, start + step)
             x = self.x[rows]
             cost = torch.addmm(self._y2, x, self.y.T, alpha=-2).add_(x.square().sum(1)[:, None]).clamp_(min=0)
+            if self.price is not None:
+                cost = self.price(cost)
             if self.clones is not None:
                 cost.add_(lineage.costs(self.clones[0][rows], self.clones[1], cost.dtype))
             yield rows, cost
 
     def source_potential(self, g: Tensor, eps: float, rho: float) -> Tensor:
         """The f that is optimal for ``g``, shape ``(n,)``."""
-        damp = 1.0 if np.isinf(rho) else rho / (rho + eps)
         shift = g / eps + self.b.log()
-        return torch.cat([cost.div_(-eps).add_(shift).logsumexp(1) for _, cost in self._blocks()]) * (-damp * eps)
+        return torch.cat([cost.div_(-eps).add_(shift).logsumexp(1) for _, cost in self._blocks()]) * -damped(eps, rho)
 
-    def target_potential(self, f: Tensor, eps: float) -> Tensor:
-        """The g that makes the column marginal exact for ``f``, shape ``(m,)``."""
+    def target_potential(self, f: Tensor, eps: float, target_rho: float = math.inf) -> Tensor:
+        """The g that is optimal for ``f``, shape ``(m,)``: by default the one that makes the column marginal exact."""
         shift = f / eps + self.a.log()
         top = torch.full_like(self.b, -torch.inf)
         total = torch.zeros_like(self.b)
@@ -70,7 +82,15 @@ class Pairs:
             higher = torch.maximum(top, z.amax(0))
             total = total * torch.exp(top - higher) + z.sub_(higher).exp_().sum(0)
             top = higher
-        return -eps * (top + total.log())
+        return -damped(eps, target_rho) * (top + total.log())
+
+    def nearest(self) -> tuple[Tensor, Tensor]:
+        """The least cost of each source, shape ``(n,)``, and of each target, ``(m,)``."""
+        of_source, of_target = [], torch.full_like(self.b, torch.inf)
+        for _, cost in self._blocks():
+            of_source.append(cost.amin(1))
+            of_target = torch.minimum(of_target, cost.amin(0))
+        return torch.cat(of_source), of_target
 
     def entries(self, f: Tensor, g: Tensor, eps: float, share: float) -> tuple[Support, Tensor, Tensor]:
         """Pairs with more than ``share`` of the mass of their row or column, their mass, and row sums over all."""
@@ -89,3 +109,14 @@ class Pairs:
             sums.append(row)
         support = Support(torch.cat(counts), torch.cat(columns), torch.cat(costs), self.shape)
         return support, torch.cat(masses), torch.cat(sums)
+
+
+def fisher_rao(squared: Tensor, delta: float, beyond: float) -> Tensor:
+    """The cost ``-8 delta^2 log cos(D / (2 delta))`` of pairs at squared distances D^2, which are overwritten.
+
+    It tends to D^2 for a large ``delta``. Pairs at pi ``delta`` and farther cost ``beyond`` more than any nearer one.
+    """
+    angle = squared.sqrt_().div_(2 * delta)
+    far = angle >= math.pi / 2 - NEAR_RIGHT
+    cost = angle.clamp_(max=math.pi / 2 - NEAR_RIGHT).sin_().square_().neg_().log1p_().mul_(-4 * delta**2)
+    return cost.add_(far, alpha=beyond)

@@ -1,13 +1,14 @@
-"""Entropic semi-relaxed and balanced transport between two point clouds, without an n x m array.
+"""Entropic transport between two point clouds, balanced or not, without an n x m array.
 
-Minimise over pi >= 0 with ``pi' 1 = b``::
+Minimise over pi >= 0::
 
-    <C, pi> + eps KL(pi | a b') + rho KL(pi 1 | a),      C_ij = |x_i - y_j|^2
+    <C, pi> + eps KL(pi | a b') + rho KL(pi 1 | a) + target_rho KL(pi' 1 | b)
 
-At the optimum ``pi_ij = a_i b_j exp((f_i + g_j - C_ij) / eps)`` and ``pi 1 = a exp(-f / rho)``. Plain alternation
-over f and g needs thousands of passes over all pairs at small eps. Here eps is lowered in stages, the first ones on a
-subsample, and at each stage Newton's method runs on the pairs that carry mass; a pass over all pairs then confirms
-the solution, or adds the pairs that were missed.
+with the costs C of `Pairs`; an infinite penalty makes its marginal exact. At the optimum ``pi_ij = a_i b_j exp((f_i +
+g_j - C_ij) / eps)``, ``pi 1 = a exp(-f / rho)`` and ``pi' 1 = b exp(-g / target_rho)``. Plain alternation over f and
+g needs thousands of passes over all pairs at small eps. Here eps is lowered in stages, the first ones on a subsample,
+and at each stage Newton's method runs on the pairs that carry mass; a pass over all pairs then confirms the solution,
+or adds the pairs that were missed.
 """
 
 from __future__ import annotations
@@ -53,24 +54,33 @@ class Plan(NamedTuple):
     marginal_error: float
 
 
-def solve(pairs: Pairs, *, eps: float, rho: float, tol: float, max_iter: int, generator: torch.Generator) -> Plan:
-    """Couple ``pairs`` with ``pi' 1 = b`` exact and ``pi 1`` drawn towards ``a``.
+def solve(
+    pairs: Pairs,
+    *,
+    eps: float,
+    rho: float,
+    tol: float,
+    max_iter: int,
+    generator: torch.Generator,
+    target_rho: float = np.inf,
+) -> Plan:
+    """Couple ``pairs`` with ``pi 1`` drawn towards ``a``, and ``pi' 1 = b`` unless ``target_rho`` is finite.
 
     Parameters
     ----------
     pairs
-        Points and masses, float64, the points scaled so that the cost is their squared distance.
-    eps, rho
-        Penalties in units of the cost; ``rho=inf`` is balanced transport and needs equal totals.
+        Points and masses, float64, the points scaled to the unit of the cost.
+    eps, rho, target_rho
+        Penalties in units of the cost; both infinite is balanced transport and needs equal totals.
     tol
         Converged when the row marginal, measured over all pairs, misses ``a exp(-f / rho)`` by less than this
-        share of the total mass. The column marginal is exact by construction.
+        share of the total mass. The column marginal is ``b exp(-g / target_rho)`` by construction.
     max_iter
         Cap on products with the plan.
     generator
         CPU generator, for the subsample.
     """
-    solved = _solved(pairs, eps, rho, tol, max_iter, generator)
+    solved = _solved(pairs, eps, (rho, target_rho), tol, max_iter, generator)
     f, g = solved.f.cpu().numpy(), solved.g.cpu().numpy()
     entries, error = solved.support.csr(solved.mass), solved.marginal_error
     return Plan(entries, f, g, error < tol, solved.n_iter, error)
@@ -87,44 +97,53 @@ class _Stage(NamedTuple):
     marginal_error: float
 
 
-def _solved(pairs: Pairs, eps: float, rho: float, tol: float, max_iter: int, generator: torch.Generator) -> _Stage:
-    """The last of the stages from a large eps to ``eps``."""
+def _solved(
+    pairs: Pairs, eps: float, rhos: tuple[float, float], tol: float, max_iter: int, generator: torch.Generator
+) -> _Stage:
+    """The last of the stages from a large eps to ``eps``; ``rhos`` are the penalties of source and target."""
     used = 0
     if max(pairs.shape) > COARSE_CELLS:
         stages = [eps / EPS_STEP]
         coarse = pairs.subsample(COARSE_CELLS, generator)
-        found = _solved(coarse, stages[0], rho, STAGE_TOL, max_iter, generator)
+        found = _solved(coarse, stages[0], rhos, STAGE_TOL, max_iter, generator)
         used = found.n_iter
-        to_coarse = Pairs(pairs.x, coarse.y + coarse.centre, pairs.a, coarse.b, pairs.block)
-        f = to_coarse.source_potential(found.g, stages[0], rho)
+        to_coarse = Pairs(pairs.x, coarse.y + coarse.centre, pairs.a, coarse.b, pairs.block, price=pairs.price)
+        f = to_coarse.source_potential(found.g, stages[0], rhos[0])
     else:
         stages = []
         while (stages[0] if stages else eps) < pairs.mean_cost():
             stages.insert(0, (stages[0] if stages else eps) / EPS_STEP)
         f = torch.zeros_like(pairs.a)
     first = stages[0] if stages else eps
-    f = pairs.source_potential(pairs.target_potential(f, first), first, rho)
+    f = pairs.source_potential(pairs.target_potential(f, first, rhos[1]), first, rhos[0])
     support = None
     for stage in stages:
-        reached = _stage(pairs, f, support, stage, rho, STAGE_TOL, STAGE_SHARE, max_iter - used)
+        reached = _stage(pairs, f, support, stage, rhos, STAGE_TOL, STAGE_SHARE, max_iter - used)
         f, support, used = reached.f, reached.support, used + reached.n_iter
-    reached = _stage(pairs, f, support, eps, rho, tol, SHARE, max_iter - used)
+    reached = _stage(pairs, f, support, eps, rhos, tol, SHARE, max_iter - used)
     return reached._replace(n_iter=used + reached.n_iter)
 
 
 def _stage(
-    pairs: Pairs, f: Tensor, support: Support | None, eps: float, rho: float, tol: float, share: float, max_iter: int
+    pairs: Pairs,
+    f: Tensor,
+    support: Support | None,
+    eps: float,
+    rhos: tuple[float, float],
+    tol: float,
+    share: float,
+    max_iter: int,
 ) -> _Stage:
     """Solve at ``eps`` from ``f``, on ``support`` and what it lacks."""
     used, done = 0, False
     while True:
         if support is not None:
             most = min(SETTLE_ITERATIONS, max_iter - used)
-            f, products, done = _settled(pairs, f, support, eps, rho, 0.3 * tol, most)
+            f, products, done = _settled(pairs, f, support, eps, rhos, 0.3 * tol, most)
             used += products
-        g = pairs.target_potential(f, eps)
+        g = pairs.target_potential(f, eps, rhos[1])
         found, mass, row = pairs.entries(f, g, eps, share)
-        error = float((pairs.a * torch.exp(-f / rho) - row).abs().sum() / pairs.b.sum())
+        error = float((pairs.a * torch.exp(-f / rhos[0]) - row).abs().sum() / pairs.b.sum())
         wider = found if support is None else support.joined(found)
         stuck = done and support is not None and len(wider.cost) == len(support.cost)
         if not error >= tol or used >= max_iter or stuck:  # an error that is not a number ends it too
@@ -133,7 +152,7 @@ def _stage(
 
 
 def _settled(
-    pairs: Pairs, f: Tensor, support: Support, eps: float, rho: float, tol: float, max_iter: int
+    pairs: Pairs, f: Tensor, support: Support, eps: float, rhos: tuple[float, float], tol: float, max_iter: int
 ) -> tuple[Tensor, int, bool]:
     """The potential that is optimal on ``support`` alone, the products with the plan it took, and whether it is.
 
@@ -141,12 +160,20 @@ def _settled(
     none, whose potential says how little it is.
     """
     a, b, used, done = pairs.a, pairs.b, 0, False
+    rho, target_rho = rhos
+
+    def alternated(f: Tensor) -> Tensor:
+        return support.source_potential(f, support.target_potential(f, a, b, eps, target_rho), b, eps, rho)
+
     if not np.isinf(rho):  # a common shift is the slowest mode of alternation, and has a closed form
-        f = f + rho * (torch.logsumexp(a.log() - f / rho, dim=0) - b.sum().log())
-    f = support.source_potential(f, support.target_potential(f, a, b, eps), b, eps, rho)
+        arrived = (b.log() - support.target_potential(f, a, b, eps, target_rho) / target_rho).logsumexp(0)
+        f = f + ((a.log() - f / rho).logsumexp(0) - arrived) / (1 / rho + 1 / (target_rho + eps))
+    f = alternated(f)
     while not done and used < max_iter:
-        g = support.target_potential(f, a, b, eps)
+        g = support.target_potential(f, a, b, eps, target_rho)
         matrix = support.matrix(support.log_mass(f, g, a, b, eps).exp_())
-        f, products, done = newton.ascend(matrix, f, a, b, eps=eps, rho=rho, tol=tol, max_iter=max_iter - used)
+        column = b * torch.exp(-g / target_rho)
+        penalties = {"eps": eps, "rho": rho, "target_rho": target_rho}
+        f, products, done = newton.ascend(matrix, f, a, column, tol=tol, max_iter=max_iter - used, **penalties)
         used += products
-    return support.source_potential(f, support.target_potential(f, a, b, eps), b, eps, rho), used, done
+    return alternated(f), used, done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import NamedTuple
 
@@ -9,6 +10,11 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
+
+
+def damped(eps: float, rho: float) -> float:
+    """What a potential is per unit of log mass where its marginal costs ``rho``: ``eps`` where it is exact."""
+    return eps if math.isinf(rho) else eps * rho / (rho + eps)
 
 
 class Support:
@@ -31,13 +37,13 @@ class Support:
         rows = kept // self.shape[1]
         return Support(rows.bincount(minlength=self.shape[0]), (kept % self.shape[1]).int(), cost, self.shape)
 
-    def target_potential(self, f: Tensor, a: Tensor, b: Tensor, eps: float) -> Tensor:
-        """The g that makes the column marginal of these pairs exact for ``f``, shape ``(m,)``."""
+    def target_potential(self, f: Tensor, a: Tensor, b: Tensor, eps: float, target_rho: float = math.inf) -> Tensor:
+        """The g that is optimal for ``f`` on these pairs, shape ``(m,)``."""
         z = ((f / eps + a.log())[self.rows]).sub_(self.cost / eps)
         columns = self.columns.long()
         top = torch.full_like(b, -torch.inf).scatter_reduce_(0, columns, z, "amax")
         total = torch.zeros_like(b).index_add_(0, columns, z.sub_(top[columns]).exp_())
-        return -eps * (top + total.log())
+        return -damped(eps, target_rho) * (top + total.log())
 
     def source_potential(self, f: Tensor, g: Tensor, b: Tensor, eps: float, rho: float) -> Tensor:
         """The f that is optimal for ``g`` on these pairs, shape ``(n,)``; as it was for a source without pairs."""
@@ -45,8 +51,7 @@ class Support:
         rows = self.rows.long()
         top = torch.full_like(f, -torch.inf).scatter_reduce_(0, rows, z, "amax")
         total = torch.zeros_like(f).index_add_(0, rows, z.sub_(top[rows]).exp_())
-        damped = eps if rho == float("inf") else eps * rho / (rho + eps)
-        return torch.where(total > 0, -damped * (top + total.log()), f)
+        return torch.where(total > 0, -damped(eps, rho) * (top + total.log()), f)
 
     def log_mass(self, f: Tensor, g: Tensor, a: Tensor, b: Tensor, eps: float) -> Tensor:
         """Log of the mass of each pair at the potentials ``f`` and ``g``."""
