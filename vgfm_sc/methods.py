@@ -185,7 +185,7 @@ def bridge(*, sigma: float, rho: float = 0.5) -> Method:
     return Method(coupling, takes_clones=True, name="bridge", settings={"sigma": sigma, "rho": rho}, sigma=sigma)
 
 
-def wfr(*, delta: float = 1.0, eps: float = 0.002, noise: float = 0.75, smooth: bool = False) -> Method:
+def wfr(*, delta: float = 1.0, eps: float = 0.002, noise: float = 0.75, smooth: bool = True) -> Method:
     """Wasserstein-Fisher-Rao flow matching (:cite:p:`Peng26`): geodesics on which cells move and grow at one price.
 
     The price of growth against motion is ``delta`` alone, the same within a path as between cells. On a path mass is
@@ -201,7 +201,7 @@ def wfr(*, delta: float = 1.0, eps: float = 0.002, noise: float = 0.75, smooth: 
         As in `vgfm`.
     smooth
         Bend the geodesics so that velocity and growth are continuous across time points, see
-        `vgfm_sc.core.training.smoothing`.
+        `vgfm_sc.core.training.smoothing`. ``smooth=False`` joins cells as published.
 
     Examples
     --------
