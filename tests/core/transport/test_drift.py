@@ -37,3 +37,15 @@ def test_fewer_cells_than_neighbours_share_one_displacement():
     x0 = torch.tensor([[0.0], [1.0], [2.0]])
     moved = drift.carried(x0, torch.tensor([[5.0]]), csr_array(np.ones((3, 1))))
     torch.testing.assert_close(moved, x0 + 4.0)
+
+
+def test_equally_near_cells_count_whatever_their_order():
+    """Between a cell and twenty that stand in one place, as far on the other side."""
+    x0 = torch.tensor([[-1.0], [0.0], *[[1.0]] * 20])
+    x1 = torch.tensor([[-3.0], [1.0]])
+    plan = np.zeros((22, 2))
+    plan[0, 0], plan[1:, 1] = 2.0, 0.1
+    order = np.random.default_rng(0).permutation(22)
+    found, again = drift.carried(x0, x1, csr_array(plan)), drift.carried(x0[order], x1, csr_array(plan[order]))
+    torch.testing.assert_close(again, found[order])
+    torch.testing.assert_close(drift.carried(x0.flip(0), x1, csr_array(plan[::-1])), found.flip(0))

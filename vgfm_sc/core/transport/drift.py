@@ -23,7 +23,8 @@ def carried(x0: Tensor, x1: Tensor, plan: csr_array) -> Tensor:
     """``x0``, shape ``(n, d)``, moved on by the mean displacement of its neighbours in ``plan``, weighted by mass."""
     source, row_mass = x0.cpu().numpy(), plan.sum(axis=1)[:, None]
     moved = plan @ x1.cpu().numpy() - row_mass * source  # mass times displacement
-    _, near = nearest(source, source, min(NEIGHBOURS, len(source)))
+    order = np.lexsort((row_mass[:, 0], *source.T))  # which of equally near cells count must not go by their rows
+    near = order[nearest(source, source[order], min(NEIGHBOURS, len(source)))[1]]
     held = row_mass[near].sum(axis=1)
     # what has no descendants is carried nowhere
     shift = np.divide(moved[near].sum(axis=1), held, out=np.zeros_like(moved), where=held > 0)
