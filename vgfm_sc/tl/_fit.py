@@ -101,9 +101,9 @@ def fit(
         times, as by default, an interval goes by the cells at both its ends, those of the last time among them.
     clone_key
         Column of ``obs`` with lineage barcodes: categories, strings or integers that cells of one clone share, missing
-        in cells without one. A cell is then coupled to cells of its own clone and to those without a barcode rather
-        than to other clones, in every interval at both ends of which its clone was seen. Barcodes may be wrong: another
-        clone costs more and is not ruled out. Clones seen at one time alone say nothing.
+        in cells without one. A cell is then coupled to cells of its own clone rather than to those without a barcode,
+        and to these rather than to other clones, in every interval at both ends of which its clone was seen. Barcodes
+        may be wrong: another clone costs more and is not ruled out. Clones seen at one time alone say nothing.
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
