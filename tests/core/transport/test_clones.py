@@ -131,6 +131,14 @@ def test_small_clones_stay_together_and_large_ones_are_dealt_out():
     assert {tuple(i.tolist()) for i, _ in cut[:n_parts]} != {tuple(i.tolist()) for i, _ in cut[n_parts:]}
 
 
+def test_fewer_clones_than_parts_leave_no_part_empty():
+    of = torch.arange(2000) % 12
+    x = torch.randn(2000, 3, generator=generator())
+    cut = parts.split(x, x, 110**2, generator(), (of, of))
+    sizes = [len(part) for draw in cut for part in draw]
+    assert len(cut) > 12 * parts.REDRAWS and max(sizes) - min(sizes) <= 1
+
+
 def test_clones_are_followed_in_parts_too(monkeypatch):
     monkeypatch.setattr(parts, "FEWEST_CELLS", 1)
     x0, x1, of = crossing(n=100)

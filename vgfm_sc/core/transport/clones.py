@@ -27,6 +27,9 @@ where barcodes are found more often at one end than at the other, growth is off 
 PER_PART = 10
 """Cells of a clone, at either end, that every part gets before the clone is dealt out to all of them."""
 
+MOST_OF_PART = 0.1
+"""Share of a part that a clone may fill to stay together: parts are to be alike, and none without cells."""
+
 
 def binding(clones0: np.ndarray, clones1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The clones of both snapshots, shapes ``(n,)`` and ``(m,)``, with -1 also where a clone is at one end alone."""
@@ -52,13 +55,14 @@ def kept_together(
     codes = [part.cpu().numpy() for part in clones]
     n_clones = max(int(part.max(initial=-1)) for part in codes) + 1
     sizes = np.stack([np.bincount(part[part >= 0], minlength=n_clones) for part in codes])
-    small = np.flatnonzero(sizes.all(axis=0) & (sizes < PER_PART * n_parts).any(axis=0))
-    share = (sizes / [[len(part)] for part in codes]).sum(axis=0)
+    share = sizes / [[len(part)] for part in codes]
+    fits = (share * n_parts <= MOST_OF_PART).all(axis=0)
+    small = np.flatnonzero(sizes.all(axis=0) & (sizes < PER_PART * n_parts).any(axis=0) & fits)
     part_of = np.full(n_clones + 1, -1)  # the last is that of cells without a clone
     loads = [(0.0, part) for part in torch.randperm(n_parts, generator=generator).tolist()]
     for clone in small[torch.randperm(len(small), generator=generator).numpy()]:
         load, part = heapq.heappop(loads)
         part_of[clone] = part
-        heapq.heappush(loads, (load + float(share[clone]), part))
+        heapq.heappush(loads, (load + float(share[:, clone].sum()), part))
     first, second = (part_of[part] for part in codes)
     return first, second
