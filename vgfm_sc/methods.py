@@ -186,15 +186,15 @@ def bridge(*, sigma: float, rho: float = 0.5) -> Method:
 
 
 def wfr(*, delta: float = 1.0, eps: float = 0.002, noise: float = 0.75, smooth: bool = True) -> Method:
-    """Wasserstein-Fisher-Rao flow matching (:cite:p:`Peng26`): geodesics on which cells move and grow at one price.
+    """Wasserstein-Fisher-Rao flow matching (:cite:p:`Peng26`): cells move and grow along geodesics of one metric.
 
-    The price of growth against motion is ``delta`` alone, the same within a path as between cells. On a path mass is
-    quadratic in time, and velocity is the higher the lower the mass.
+    One number, ``delta``, sets the price of growth against that of motion, in the coupling and on the paths. On a path
+    mass is quadratic in time, and mass times velocity is constant.
 
     Parameters
     ----------
     delta
-        Length that says how dear growth is, as a share of the root mean squared distance between two independent cells
+        Length that says how expensive growth is, as a share of the root mean squared distance between two independent cells
         of the data. Cells at pi ``delta`` or farther exchange no mass. Large: all cells grow alike; small: mass appears
         wherever it is needed instead of moving there. Every cell needs one at the other time within reach.
     eps, noise

@@ -89,6 +89,7 @@ def test_the_same_seed_makes_the_same_choice_and_nothing_else_changes(chosen, un
     assert (kept["chosen"], kept["reason"]) == (choice.name, choice.reason)
 
 
+@pytest.mark.slow  # holdout has the same test, of the same jobs
 def test_workers_change_nothing(chosen, workers):
     with joblib.parallel_config(**workers):
         again = tl.choose(course(), "time", ["vgfm", "otcfm"], times=1, **TINY)
