@@ -194,9 +194,9 @@ def wfr(*, delta: float = 1.0, eps: float = 0.002, noise: float = 0.75, smooth: 
     Parameters
     ----------
     delta
-        Length that says how expensive growth is, as a share of the root mean squared distance between two independent cells
-        of the data. Cells at pi ``delta`` or farther exchange no mass. Large: all cells grow alike; small: mass appears
-        wherever it is needed instead of moving there. Every cell needs one at the other time within reach.
+        Length that says how expensive growth is, as a share of the root mean squared distance between two independent
+        cells of the data. Cells at pi ``delta`` or farther exchange no mass. Large: all cells grow alike; small: mass
+        appears wherever it is needed instead of moving there. Every cell needs one at the other time within reach.
     eps, noise
         As in `vgfm`.
     smooth

@@ -95,8 +95,8 @@ def choose(
           that multiply at one time and not at another.
         - ``"otcfm"``: `vgfm_sc.methods.otcfm`. All cells grow alike.
     times
-        Time points to leave out, as in `vgfm_sc.tl.holdout`. `None` takes as many as eight fits allow. One fit can leave
-        out several time points, if at least two that stay lie between them.
+        Time points to leave out, as in `vgfm_sc.tl.holdout`. `None` takes as many as eight fits allow. One fit can
+        leave out several time points, if at least two that stay lie between them.
     key_added
         The scores are kept in ``uns["<key_added>_holdout"]``.
     match_steps
