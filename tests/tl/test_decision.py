@@ -27,6 +27,13 @@ def test_of_those_that_are_better_the_one_with_the_largest_gain_is_chosen():
     assert reason(found, 2).startswith("Chose 'c': its gain over 'a' is 0.300 +- 0.014 over 2 time points left out")
 
 
+def test_a_gain_at_one_time_point_counts_unless_there_is_harm_at_another():
+    assert table(times([[0, 0], [0.4, 0.0]], [[0, 0], [0.1, 0.0]]))["chosen"].tolist() == [False, True]
+    assert table(times([[0, 0], [0.4, -0.02]], [[0, 0], [0.1, 0.0]]))["chosen"].tolist() == [False, True]
+    assert table(times([[0, 0], [0.4, -0.04]], [[0, 0], [0.1, 0.0]]))["chosen"].tolist() == [True, False]
+    assert table(times([[0, 0], [0.4, -0.04]], [[0, 0], [0.1, 0.03]]))["chosen"].tolist() == [False, True]
+
+
 @pytest.mark.parametrize(
     ("gains", "errors"),
     [

@@ -122,9 +122,10 @@ def choose(
     ``gain``
         How far the score is below that of the first candidate, on the same cells.
     ``error``
-        Standard error of the gain, over samples of cells or over time points, whichever is larger.
+        Standard error of the gain over samples of cells.
     ``better``
-        Whether the gain is more than twice its standard error and more than 0.03; smaller ones do not matter.
+        Whether the gain is more than twice its standard error and more than 0.03, and at no time point the candidate is
+        worse than the first by as much; smaller differences do not matter.
     ``chosen``
         Whether it is the method that is returned: of those that are better, that with the largest gain.
 

@@ -55,18 +55,18 @@ def judged(
 def table(times: Sequence[Judged]) -> pd.DataFrame:
     """A row for each candidate: mean score, mean gain over the first and its standard error, and which is chosen.
 
-    The standard error is the larger of two: that over samples of cells, and that over time points.
+    Two or three time points are too few for a standard error over time points. Instead a candidate must do no harm: at no
+    time point may it be worse than the first by more than chance.
     """
     names = list(times[0].score)
     score, gain, error = (
         np.array([[getattr(time, what)[name] for time in times] for name in names])
         for what in ("score", "gain", "error")
     )
-    by_cells = np.sqrt((error**2).sum(axis=1)) / len(times)
-    by_times = gain.std(axis=1, ddof=1) / np.sqrt(len(times)) if len(times) > 1 else np.zeros(len(names))
     found = pd.DataFrame({"candidate": names, "score": score.mean(axis=1), "gain": gain.mean(axis=1)})
-    found["error"] = np.maximum(by_cells, by_times)
-    better = found["gain"] > np.maximum(STANDARD_ERRORS * found["error"], LEAST_GAIN)
+    found["error"] = np.sqrt((error**2).sum(axis=1)) / len(times)
+    harm = (-gain > np.maximum(STANDARD_ERRORS * error, LEAST_GAIN)).any(axis=1)
+    better = ~harm & (found["gain"] > np.maximum(STANDARD_ERRORS * found["error"], LEAST_GAIN))
     best = int(found["gain"].where(better).argmax()) if better.any() else 0
     found["better"], found["chosen"] = better, np.arange(len(names)) == best
     return found
