@@ -1,6 +1,7 @@
 """What a clock of its own is worth to training where times are very unequal.
 
-    python tests/benchmarks/uneven.py
+    python tests/benchmarks/uneven.py            # both processes
+    python tests/benchmarks/uneven.py decay
 
 ``decay``: cells settle at a resting point, fast along one axis and slowly along the other, sampled about as far along
 each time. ``drift``: two groups move evenly and grow at their own rates, so that time itself is the best clock. Five
@@ -10,6 +11,7 @@ its place.
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 from unittest import mock
 
@@ -70,7 +72,7 @@ def scores(case: Course, seed: int) -> tuple[float, float]:
 def main() -> None:
     print(machine())
     print(f"{'process':8}{'ratio':>6}{'clock':>8}{'W1 / floor':>12}{'velocity error':>16}")
-    for process in (decay, drift):
+    for process in [process for process in (decay, drift) if process.__name__ in (sys.argv[1:] or ("decay", "drift"))]:
         for ratio in RATIOS:
             times = np.concatenate([[0], np.cumsum(ratio ** np.linspace(0, 1, 4))])
             for name, ticks in (("ticks", clock.ticks), ("time", lambda _: None)):

@@ -139,3 +139,30 @@ def test_velocity_and_growth_of_drawn_pairs_are_continuous_at_a_time_point():
     end, start = before.point(i, i, torch.ones(30)), after.point(i, i, torch.zeros(30))
     torch.testing.assert_close(end.u / before.dt, start.u / after.dt, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(end.g / before.dt, start.g / after.dt, rtol=1e-4, atol=1e-4)
+
+
+def test_bent_paths_stay_in_the_box_and_no_others_change():
+    g = torch.Generator().manual_seed(2)
+    n = 4000
+    x0, x1, v0, v1 = (torch.rand(n, 2, generator=g, dtype=torch.float64) for _ in range(4))
+    none = torch.zeros(n, dtype=torch.float64)
+    at0, at1 = smoothing.Slopes(4 * v0 - 2, none), smoothing.Slopes(4 * v1 - 2, none)
+    box = smoothing.Box(torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64))
+
+    def bent(s, box):
+        s = torch.full((n,), s, dtype=torch.float64)
+        ends = (path.straight(x0, x1, none, torch.full_like(s, end)) for end in (0.0, 1.0))
+        return smoothing.bend(path.straight(x0, x1, none, s), *ends, at0, at1, s, box)
+
+    shares = torch.linspace(0, 1, 101, dtype=torch.float64)
+    free, kept = (torch.stack([bent(s, limits).x for s in shares.tolist()]) for limits in (None, box))
+    line = torch.lerp(x0, x1, shares[:, None, None])
+    near = (torch.minimum(free / line, (1 - free) / (1 - line)) < 0.5).any(dim=0)  # more than half-way to an edge
+    assert 0.05 < ((free < 0) | (free > 1)).any(dim=0).double().mean() < 0.5
+    assert kept.min() > -1e-3 and kept.max() < 1 + 1e-3 and free.max() > 1.1
+    torch.testing.assert_close(kept[:, ~near], free[:, ~near])
+    assert (kept - line).abs().amax(dim=0)[near].mean() < 0.7 * (free - line).abs().amax(dim=0)[near].mean()
+    for s in (0.0, 1.0):
+        torch.testing.assert_close(bent(s, box).x, bent(s, None).x)
+    h = 1e-5
+    torch.testing.assert_close((bent(0.3 + h, box).x - bent(0.3 - h, box).x) / (2 * h), bent(0.3, box).u)

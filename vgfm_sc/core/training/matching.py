@@ -14,7 +14,7 @@ from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.dynamics.networks import Networks
 from vgfm_sc.core.path import PathPoint
 from vgfm_sc.core.training.optim import Optimiser, move_towards
-from vgfm_sc.core.training.smoothing import Slopes, bend
+from vgfm_sc.core.training.smoothing import Box, Slopes, bend
 
 AVERAGE = 0.995
 """Decay of the weight average that is returned; early on a shorter window is used."""
@@ -74,7 +74,7 @@ class Interval:
     A pair is drawn half by the mass it starts with and half by the mass it ends with, and weighed by its mass at s:
     right at every s, and no weight exceeds about two where drawing from one end alone lets them grow as exp(g dt).
     Positions are blurred as ``spread`` says. With ``slopes``, those at the cells of either end, the path is bent to
-    meet them.
+    meet them, as far as that leaves it in ``box``.
     """
 
     def __init__(
@@ -85,8 +85,9 @@ class Interval:
         path: Path,
         spread: Spread,
         slopes: tuple[Slopes, Slopes] | None,
+        box: Box | None = None,
     ):
-        (self.x0, self.x1), self.times, self.path, self.spread = cells, times, path, spread
+        (self.x0, self.x1), self.times, self.path, self.spread, self.box = cells, times, path, spread, box
         self.dt = times[1] - times[0]
         self.slopes = None if slopes is None else [Slopes(v * self.dt, g * self.dt) for v, g in slopes]
         plan = coupling.plan
@@ -136,7 +137,7 @@ class Interval:
             return point
         start, stop = self.path(*ends, torch.zeros_like(s)), self.path(*ends, torch.ones_like(s))
         at0, at1 = (Slopes(v[index], g[index]) for (v, g), index in zip(self.slopes, (i, j), strict=True))
-        return bend(point, start, stop, at0, at1, s)
+        return bend(point, start, stop, at0, at1, s, self.box)
 
 
 def batches(intervals: Sequence[Interval], size: int, n_steps: int, generator: torch.Generator) -> Iterator[Batch]:

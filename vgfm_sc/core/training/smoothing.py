@@ -40,6 +40,24 @@ FREE = 1.0
 """A change of log mass over an interval that is always allowed: growth may set in where there was none."""
 
 
+MOST_BENT = 4 / 27
+"""Highest value of s (1 - s)^2: how far a turn bends a path at most."""
+
+ROOM = 0.5
+"""Share of the way from the straight line to the edge of the box that a bend may take: what is learnt is only nearly
+the path, and paths along the edge would be learnt to leave it."""
+
+LOOKED_AT = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
+"""Shares of an interval at which it is measured how far a path is bent: a cubic cannot do much in between."""
+
+
+class Box(NamedTuple):
+    """The range of all cells along every axis, shapes ``(d,)``."""
+
+    low: Tensor
+    high: Tensor
+
+
 class Slopes(NamedTuple):
     """Velocity, shape ``(n, d)``, and growth rate, shape ``(n,)``, of the cells of one snapshot, per unit of time."""
 
@@ -121,14 +139,19 @@ def _within(values: np.ndarray, centres: np.ndarray, radius: float) -> np.ndarra
     return centres + offset * np.minimum(1, radius / (np.linalg.norm(offset, axis=1, keepdims=True) + SHORTEST))
 
 
-def bend(point: PathPoint, start: PathPoint, stop: PathPoint, at0: Slopes, at1: Slopes, s: Tensor) -> PathPoint:
+def bend(
+    point: PathPoint, start: PathPoint, stop: PathPoint, at0: Slopes, at1: Slopes, s: Tensor, box: Box | None = None
+) -> PathPoint:
     """``point`` moved so that its slopes at s = 0 and 1 are ``at0`` and ``at1`` (per unit of s): a cubic Hermite bend.
 
     ``start`` and ``stop`` are the unbent path at s = 0 and 1. Growth is bent only where its mean lies between the ends.
+    Along an axis on which it would come nearer to the edge of ``box`` than `ROOM` allows, it is bent less.
     """
     early, late = s * (1 - s) ** 2, s**2 * (1 - s)
     early_slope, late_slope = (1 - s) * (1 - 3 * s), s * (2 - 3 * s)
     turn0, turn1 = at0.v - start.u, at1.v - stop.u
+    if box is not None:
+        turn0, turn1 = _kept(start.x, stop.x, turn0, turn1, box)
     jump0, jump1 = at0.g - start.g, at1.g - stop.g
     between = (jump0 * jump1 <= 0).to(s)
     jump0, jump1 = between * jump0, between * jump1
@@ -138,3 +161,22 @@ def bend(point: PathPoint, start: PathPoint, stop: PathPoint, at0: Slopes, at1: 
         point.g + early_slope * jump0 - late_slope * jump1,
         point.w * (early * jump0 - late * jump1).exp(),
     )
+
+
+def _kept(x0: Tensor, x1: Tensor, turn0: Tensor, turn1: Tensor, box: Box) -> tuple[Tensor, Tensor]:
+    """Turns, shape ``(n, d)``, of lines from ``x0`` to ``x1``, made smaller where these would be bent too far."""
+    largest = MOST_BENT / ROOM * (turn0.abs() + turn1.abs())
+    near = ((torch.maximum(x0, x1) + largest > box.high) | (torch.minimum(x0, x1) - largest < box.low)).any(dim=1)
+    if not near.any():
+        return turn0, turn1
+    x0, x1, first, last = (part[near] for part in (x0, x1, turn0, turn1))
+    share = torch.ones_like(x0)
+    for s in LOOKED_AT:
+        off = s * (1 - s) ** 2 * first - s**2 * (1 - s) * last
+        at = torch.lerp(x0, x1, s)
+        room = ROOM * torch.where(off > 0, box.high - at, at - box.low)
+        share = torch.minimum(share, room / off.abs().clamp(min=SHORTEST))
+    share = share.clamp(min=0)
+    turn0, turn1 = turn0.clone(), turn1.clone()
+    turn0[near], turn1[near] = share * first, share * last
+    return turn0, turn1

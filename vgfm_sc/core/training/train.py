@@ -168,6 +168,7 @@ def _intervals(
     noise = [method.noise * gap for gap in gaps]
     blur = [max(matching.SCORE_BLUR * gap, matching.LEAST_BLUR) for gap in gaps]
     slopes = smoothing.node_slopes(couplings, cells, times) if method.smooth else None
+    box = smoothing.Box(*torch.cat(list(cells)).aminmax(dim=0))
     return [
         matching.Interval(
             coupling,
@@ -176,6 +177,7 @@ def _intervals(
             method.path,
             matching.Spread((noise[k], noise[k + 1]), (blur[k], blur[k + 1]), wander[k]),
             None if slopes is None else (slopes[k], slopes[k + 1]),
+            box,
         )
         for k, coupling in enumerate(couplings)
     ]
