@@ -67,8 +67,8 @@ def train(
         judged = None
         if course.held_out is not None:
             unseen = [torch.as_tensor(x, dtype=torch.float32, device=device) for x in course.held_out]
-            judged = fitting.Sample(unseen, course.times, course.totals, len(unseen[0]))
-        sample = fitting.Sample(cells, course.times, course.totals, len(cells[0]))
+            judged = fitting.Sample(unseen, course.times, course.totals, [len(x) for x in unseen])
+        sample = fitting.Sample(cells, course.times, course.totals, [len(x) for x in cells])
         with bar("fitting", settings.fit_steps) as progress:
             networks, history["fitting"] = fitting.fit(
                 networks, sample, judged, settings, generator=generator, on_step=progress.update
