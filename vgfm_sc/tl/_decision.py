@@ -55,8 +55,8 @@ def judged(
 def table(times: Sequence[Judged]) -> pd.DataFrame:
     """A row for each candidate: mean score, mean gain over the first and its standard error, and which is chosen.
 
-    Two or three time points are too few for a standard error over time points. Instead a candidate must do no harm: at no
-    time point may it be worse than the first by more than chance.
+    Two or three time points are too few for a standard error over time points. Instead a candidate must do no harm: at
+    no time point may it be worse than the first by more than chance.
     """
     names = list(times[0].score)
     score, gain, error = (

@@ -50,13 +50,9 @@ def rate(nodes: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _spline(nodes: bytes) -> tuple[CubicHermiteSpline, float, float]:
-    """At a time point the geometric mean of the rates beside it; the ends are those of a natural spline.
-
-    What slows down over a course does so over its last interval too, so the clock must not tick on evenly there.
-    """
+    """At a time point the geometric mean of the rates beside it, at the ends the mean rate of the interval."""
     times, at = np.frombuffer(nodes).reshape(2, -1)
     mean = np.diff(at) / np.diff(times)
     before, after = mean[:-1], mean[1:]
     inner = np.minimum(np.sqrt(before * after), STEEPEST * np.minimum(before, after))
-    first, last = 1.5 * mean[[0, -1]] - 0.5 * inner[[0, -1]]  # above 0, because `STEEPEST` is below 3
-    return CubicHermiteSpline(times, at, np.concatenate([[first], inner, [last]])), times[0], times[-1]
+    return CubicHermiteSpline(times, at, np.concatenate([mean[:1], inner, mean[-1:]])), times[0], times[-1]
