@@ -156,7 +156,7 @@ SOUND = {  # what looks odd and is no reason to refuse: the object and the call
 NO_FIT = (KeyError, r"No fit found in adata\.uns\['vgfm'\].*vgfm_sc\.tl\.fit\(")
 NO_RUN = (KeyError, r"vgfm_sc\.tl\.simulate\(")
 FIRST = {"ancestors": [[0]], "annotate": ["time"], "descendants": [[0]], "fate": ["branch"], "interpolate": [1.5]}
-FIRST |= {"compare_clones": ["branch"]}
+FIRST |= {"compare_clones": ["branch"], "perturb": [{"gene1": 0.0}, "branch"], "screen": [["gene1"], "branch"]}
 LATER = [name for name in tl.__all__ if name not in ("choose", "fit", "growth_prior", "holdout")]
 
 REFUSED = {  # the function, then what is wrong: the object, the call, the error and what its message says
@@ -174,6 +174,8 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "pl.holdout: before holdout": (fitted, calling(pl.holdout), KeyError, r"vgfm_sc\.tl\.holdout\("),
     "pl.fate: before fate": (simulated, calling(pl.fate), KeyError, r"vgfm_sc\.tl\.fate\("),
     "pl.landscape: before landscape": (simulated, calling(pl.landscape), KeyError, r"vgfm_sc\.tl\.landscape\("),
+    "pl.perturb: before perturb": (simulated, calling(pl.perturb), KeyError, r"vgfm_sc\.tl\.perturb\("),
+    "pl.screen: before screen": (simulated, calling(pl.screen), KeyError, r"vgfm_sc\.tl\.screen\("),
     "pl.clones: before compare_clones": (simulated, calling(pl.clones), KeyError, r"vgfm_sc\.tl\.compare_clones\("),
     "pl.genes: before annotate": (simulated, calling(pl.genes), KeyError, r"vgfm_sc\.tl\.annotate\("),
     "pl.uncertainty: one model": (fitted, calling(pl.uncertainty), KeyError, r"vgfm_sc\.tl\.fit\(.*n_models"),
@@ -298,6 +300,20 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
                                        calling(tl.compare_clones, "t"), ValueError, "none .*at two time points"),
     "tl.gene_velocity: no loadings": (fitted, calling(tl.gene_velocity), KeyError, r"no 'X_genes'.*use_rep=None"),
     "tl.regulators: no loadings": (fitted, calling(tl.regulators), KeyError, r"no 'X_genes'.*use_rep=None"),
+    "tl.perturb: no loadings":
+        (fitted, calling(tl.perturb, {"gene1": 0.0}, "branch"), KeyError, r"no 'X_genes'.*use_rep=None"),
+    "tl.perturb: list of genes":
+        (fitted, calling(tl.perturb, ["gene1"], "branch"), TypeError, r"\{'GATA1': 'knockout'\}.*\['gene1'\]"),
+    "tl.perturb: no such column":
+        (fitted, calling(tl.perturb, {"gene1": 0.0}, "no"), KeyError, "'no' not found.*'branch'"),
+    "tl.perturb: last time":
+        (fitted, calling(tl.perturb, {"gene1": 0.0}, "branch", start=4), ValueError, "last time point, 4.*earlier"),
+    "tl.screen: no loadings":
+        (fitted, calling(tl.screen, ["gene1"], "branch"), KeyError, r"no 'X_genes'.*use_rep=None"),
+    "tl.screen: no value":
+        (fitted, calling(tl.screen, ["gene1"], "branch", to="off"), ValueError, "to must be a value.*'off'"),
+    "tl.screen: a gene twice":
+        (fitted, calling(tl.screen, ["gene1"] * 2, "branch"), ValueError, r"more than once: \['gene1'\]"),
     "tl.rank_genes: by": (fitted, calling(tl.rank_genes, "size"), ValueError, "'growth', 'velocity'.*'size'"),
     "tl.rank_genes: one cell": (fitted, calling(tl.rank_genes, cells=[0]), ValueError, "at least 3"),
     "get.genes: negative number": (fitted, calling(get.genes, n_genes=-1), ValueError, "n_genes must be"),
@@ -329,6 +345,14 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
                                  r"shape \(2, 3\).*\(20, 30\) is needed"),
     "datasets.toggle_switch: cells":
         (on(made), making(datasets.toggle_switch, n_per_branch=0), ValueError, "n_per_branch must be positive"),
+    "datasets.toggle_switch: knockout": (on(made), making(datasets.toggle_switch, knockout="gene4"), ValueError,
+                                         r"\['gene4'\]; the genes are \['gene1', 'gene2', 'gene3'\]"),
+    "datasets.regulatory_network: cells":
+        (on(made), making(datasets.regulatory_network, n_cells=0), ValueError, "n_cells must be positive"),
+    "datasets.regulatory_network: division":
+        (on(made), making(datasets.regulatory_network, division=-1), ValueError, "division must be at least 0"),
+    "datasets.regulatory_network: knockout": (on(made), making(datasets.regulatory_network, knockout=["cycle", "a"]),
+                                              ValueError, r"\['a'\]; the genes are \['stem'"),
     "datasets.branching: cells": (on(made), making(datasets.branching, n_cells=0), ValueError, "n_cells must be"),
     "datasets.branching: clones": (on(made), making(datasets.branching, n_clones=0), ValueError, "n_clones must be"),
     "datasets.branching: genes": (on(made), making(datasets.branching, n_genes=1), ValueError, "n_growth_genes=20"),

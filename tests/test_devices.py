@@ -149,6 +149,21 @@ def test_genes_act_on_genes_alike_there(course, monkeypatch):
     assert here.equals(there)
 
 
+def test_changed_genes_have_the_same_effects_there(course, monkeypatch):
+    adata = tl.fit(course[:, :20], "time", copy=True, use_rep=None, n_models=2, device="cpu", **TINY)
+    few, there = {"n_cells": 10, "start": 1.0, "seed": 1}, adata.copy()
+    mean = float(adata.X[:, 1].mean())
+    wanted = [tl.perturb(adata, {"gene1": mean}, "cell_type", device="cpu", **few)]
+    wanted.append(tl.screen(adata, ["gene1"], "cell_type", to=mean, device="cpu", progress=False, **few))
+    with pretended_cuda(monkeypatch) as device:
+        found = [tl.perturb(there, {"gene1": mean}, "cell_type", **few)]
+        found.append(tl.screen(there, ["gene1"], "cell_type", to=mean, progress=False, **few))
+    assert device.crossings["to cuda"] and device.crossings["to cpu"]
+    assert all(one.equals(other) for one, other in zip(found, wanted, strict=True))
+    runs = (adata.uns["vgfm"]["perturbations"]["gene1"] for adata in (there, adata))
+    np.testing.assert_array_equal(*(run["positions_changed"] for run in runs))
+
+
 @pytest.mark.parametrize(
     ("place", "words", "others"),
     [

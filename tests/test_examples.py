@@ -13,6 +13,7 @@ from vgfm_sc import datasets, get, methods, pl, tl
 SMALL = {
     "toggle_switch": partial(datasets.toggle_switch, n_per_branch=15),
     "branching": partial(datasets.branching, n_cells=30),
+    "regulatory_network": partial(datasets.regulatory_network, n_cells=30),
     "bistable": partial(datasets.bistable, n_cells=30),
 }
 STEPS = {"match_steps": 2, "fit_steps": 1, "width": 8, "depth": 2, "progress": False}

@@ -20,6 +20,7 @@ def small_ones(seed: int) -> dict:
     return {
         "toggle_switch": datasets.toggle_switch(n_per_branch=30, seed=seed),
         "branching": datasets.branching(n_cells=30, n_dims=3, n_genes=25, seed=seed),
+        "regulatory_network": datasets.regulatory_network(n_cells=30, seed=seed),
         "gaussian_mixture": datasets.gaussian_mixture(n_dims=3, seed=seed),
         "bistable": datasets.bistable(n_cells=30, n_dims=3, seed=seed),
     }
@@ -39,6 +40,58 @@ def test_names_of_cells_are_unique_and_values_finite():
     for adata in small_ones(0).values():
         assert adata.obs_names.is_unique and adata.var_names.is_unique
         assert np.isfinite(adata.X).all() and all(np.isfinite(adata.obsm[key]).all() for key in adata.obsm)
+
+
+# knock-outs
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "gene"),
+    [("toggle_switch", "n_per_branch", "gene2"), ("regulatory_network", "n_cells", "driver_a")],
+)
+def test_a_gene_that_is_knocked_out_is_silent_and_the_others_start_as_without(name, size, gene):
+    one, other = (getattr(datasets, name)(**{size: 100}, knockout=gone, seed=3) for gone in (None, gene))
+    start = (one.obs["time"] == 0).to_numpy()
+    rest = one.var_names != gene
+    n = start.sum()
+    assert (other[:, gene].X == 0).all() and (other.obsm["true_velocity"][:, ~rest] == 0).all()
+    np.testing.assert_array_equal(other.X[:n, rest], one.X[:n, rest])
+    both = getattr(datasets, name)(**{size: 20}, knockout=[gene, one.var_names[0]])
+    assert (both[:, [gene, one.var_names[0]]].X == 0).all()
+
+
+# regulatory network
+
+
+def fates(knockout: str | None) -> tuple[float, float]:
+    """Share of cells on branch a at the end, and cells there are for one at the start."""
+    adata = datasets.regulatory_network(n_cells=1000, knockout=knockout)
+    last = adata.obs[adata.obs["time"] == 4]
+    return float((last["branch"] == "a").mean()), len(last) / 1000
+
+
+def test_network_genes_do_what_they_are_said_to():
+    share, size = fates(None)
+    assert 0.6 < share < 0.8 and 1.8 < size < 2.2
+    shares = {gene: fates(gene)[0] for gene in ("driver_a", "signal_a", "driver_b", "signal_b", "repressor_b")}
+    assert max(shares["driver_a"], shares["signal_a"]) < 0.02
+    assert min(shares["driver_b"], shares["signal_b"]) > 0.98
+    assert share - 0.3 < shares["repressor_b"] < share - 0.1
+    for gene in ("marker_a", "marker_b", "bystander"):  # chance is the same
+        assert fates(gene) == (share, size)
+    assert fates("cycle")[1] == pytest.approx(1, abs=0.05)
+
+
+def test_network_counts_follow_the_growth_it_states_and_types_the_drivers():
+    adata = datasets.regulatory_network(n_cells=2000)
+    rate = adata.obs.groupby("time")["true_growth"].mean().to_numpy()
+    counts = adata.obs["time"].value_counts().sort_index().to_numpy()
+    np.testing.assert_allclose(np.diff(np.log(counts)), (rate[1:] + rate[:-1]) / 2, atol=0.04)
+    drivers = adata[:, ["driver_a", "driver_b"]].X
+    np.testing.assert_array_equal(adata.obs["branch"] == "a", drivers[:, 0] > drivers[:, 1])
+    np.testing.assert_array_equal(adata.obs["cell_type"] == "progenitor", drivers.max(axis=1) < 0.7)
+    types = adata.obs.groupby("time", observed=True)["cell_type"].value_counts(normalize=True).unstack()
+    assert types.loc[0, "progenitor"] == 1 and types.loc[4, "progenitor"] < 0.05
 
 
 # toggle switch

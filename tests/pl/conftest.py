@@ -34,6 +34,51 @@ def clone_scores() -> dict:
     return {"clone_key": "clone", **made, "calibration": pd.DataFrame(bins)}
 
 
+def effects(**columns) -> pd.DataFrame:
+    """A table of effects on the fates b and c, on mass and on energy, for each of the ``names`` if there are any."""
+    rows = len(next(iter(columns.values()), [0]))
+    table = {"effect": np.repeat(["fate", "fate", "mass", "energy"], rows), "fate": np.repeat(["b", "c", "", ""], rows)}
+    table |= {name: np.tile(values, 4) for name, values in columns.items()}
+    estimate = np.linspace(-1, 1, 4 * rows)
+    table |= {"unchanged": 0.5, "changed": 0.6, "estimate": estimate, "low": estimate - 0.3, "high": estimate + 0.2}
+    return pd.DataFrame({**table, "t": 2.0, "pvals": 0.02})
+
+
+def perturbation(rng: np.random.Generator) -> dict:
+    """What `tl.perturb` writes of a change of two genes."""
+    positions = np.cumsum(rng.normal(0.4, 0.3, (2, 5, 6, 2)), axis=1).astype(np.float32)
+    mass = np.exp(np.cumsum(np.append(np.zeros((2, 1, 6)), rng.normal(0.4, 0.3, (2, 4, 6)), axis=1), axis=1))
+    replicates = effects(replicate=[0, 1])[["replicate", "effect", "fate", "estimate"]]
+    growth = {"time": [0.25, 0.75, 1.5, 2.5], "unchanged": 0.1, "changed": [0.2, 0.3, 0.0, 0.1]}
+    growth |= {"estimate": [0.1, 0.2, -0.1, 0.0], "low": [0.0, 0.1, -0.2, -0.1], "high": [0.2, 0.3, 0.0, 0.1]}
+    stored = {"times": np.array([0.0, 0.5, 1.0, 2.0, 3.0]), "held": True, "cluster_key": "type", "of": "cells"}
+    for k, name in enumerate(("", "_changed")):
+        stored |= {f"positions{name}": positions[k], f"positions{name}_umap": np.sin(positions[k]) + 5}
+        stored[f"mass{name}"] = mass[k].astype(np.float32)
+    genes = {"names": ["g0", "g1"], "before": [1.5, 0.25], "after": [0.0, 2.0], "carried": [0.5, 1.0]}
+    tables = {
+        "table": effects(),
+        "genes": pd.DataFrame(genes),
+        "replicates": replicates.rename(columns={"estimate": "value"}),
+    }
+    tables["growth"] = pd.DataFrame({**growth, "t": 2.0, "pvals": 0.02})
+    return {
+        **stored,
+        **tables,
+        "growth_replicates": np.zeros((2, 4), np.float32),
+        "outside_start": 0.1,
+        "outside_end": 0.2,
+    }
+
+
+def screened() -> dict:
+    """What `tl.screen` writes of three genes."""
+    table = effects(names=["g2", "g0", "g1"])
+    table["pvals_adj"] = np.tile([0.01, 0.2, 0.04], 4)
+    table = table.assign(carried=0.5, outside_start=0.1, outside_end=0.2)
+    return {"table": table, "cluster_key": "type", "held": True, "of": "cells"}
+
+
 @pytest.fixture
 def made() -> ad.AnnData:
     """60 cells at days 0, 1 and 3 with all that plots can draw, written by hand: no torch, and all numbers known.
@@ -93,6 +138,8 @@ def made() -> ad.AnnData:
         "landscape": {"time": np.nan},
         "fate": {"cluster_key": "type", "clusters": np.array(["b", "c"])},
         "clones": clone_scores(),
+        "perturbations": {"g0+g1": perturbation(rng)},
+        "screen": screened(),
     }
     table = pd.DataFrame(
         {
@@ -119,6 +166,9 @@ def written(simulated) -> ad.AnnData:
     x = adata.obsm["X_genes"]
     adata.obs["type"] = pd.Categorical(np.where(x[:, 0] < 1, "a", np.where(x[:, 1] < 1, "b", "c")))
     adata.obsm["X_umap"] = np.column_stack([x[:, 0] * (1 + x[:, 1] ** 2), x[:, 1]])
+    adata.varm["X_genes"] = np.eye(2)  # the representation is the genes
+    tl.perturb(adata, {"gene1": 0.5, "gene2": ("scale", 0.5)}, "type", n_cells=10, n_replicates=2, key_added="g0+g1")
+    tl.screen(adata, ["gene1", "gene2"], "type", n_cells=10, n_replicates=2, progress=False)
     tl.project(adata)
     tl.annotate(adata, ["type", "gene1", "gene2"])
     tl.fate(adata, "type")

@@ -17,10 +17,33 @@ from matplotlib.text import Text
 from vgfm_sc import pl
 from vgfm_sc.pl import _axes
 
-PANELS = {"clones": 4, "dynamics": 4, "fate": 2, "genes": 2, "loss": 3, "snapshots": 6, "uncertainty": 2}
+PANELS = {
+    "clones": 4,
+    "dynamics": 4,
+    "fate": 2,
+    "genes": 2,
+    "loss": 3,
+    "perturb": 4,
+    "screen": 3,
+    "snapshots": 6,
+    "uncertainty": 2,
+}
 """Axes of plots that return a list."""
 
-ON_BASIS = ["dynamics", "fate", "growth", "landscape", "snapshots", "trajectories", "uncertainty", "velocity"]
+ON_BASIS = [
+    "dynamics",
+    "fate",
+    "growth",
+    "landscape",
+    "perturb",
+    "snapshots",
+    "trajectories",
+    "uncertainty",
+    "velocity",
+]
+
+PLACED = {"dynamics": 3, "perturb": 2}
+"""First axes of plots of which the others are not on the basis."""
 
 every = pytest.mark.parametrize("name", pl.__all__)
 parts = pytest.mark.parametrize("name", [name for name in pl.__all__ if name != "dynamics"])  # which takes long
@@ -111,7 +134,7 @@ def test_the_title_stands_above(made, name):
 @on_basis
 def test_axes_are_named_as_the_basis_without_ticks(made, name):
     outer = listed(draw(name, made, show=False))
-    outer = outer[:3] if name == "dynamics" else outer[3:4] if name == "snapshots" else outer
+    outer = outer[3:4] if name == "snapshots" else outer[: PLACED.get(name)]
     for ax in outer:
         assert ax.get_xlabel() == "r1" and ax.get_ylabel().split("\n")[-1] == "r2"
         assert len(ax.get_xticks()) == len(ax.get_yticks()) == 0 and ax.axison
@@ -120,7 +143,7 @@ def test_axes_are_named_as_the_basis_without_ticks(made, name):
 @every
 def test_the_frame_can_be_left_out(made, name):
     for k, ax in enumerate(listed(draw(name, made, frameon=False, show=False))):
-        if name in ON_BASIS and (name, k) != ("dynamics", 3):
+        if name in ON_BASIS and k < PLACED.get(name, 9):
             assert not ax.axison
         else:
             assert not ax.spines["top"].get_visible() and not ax.spines["right"].get_visible() and ax.axison
@@ -128,7 +151,7 @@ def test_the_frame_can_be_left_out(made, name):
 
 @pytest.mark.parametrize(("name", "basis"), [*((name, "umap") for name in ON_BASIS), ("growth", "X_umap")])
 def test_another_basis_is_drawn_on(made, name, basis):
-    axes = listed(draw(name, made, basis, show=False))[: 3 if name == "dynamics" else None]
+    axes = listed(draw(name, made, basis, show=False))[: PLACED.get(name)]
     assert "UMAP1" in {ax.get_xlabel() for ax in axes}
     for ax in axes:
         cells = max(clouds(ax), key=lambda cloud: len(cloud.get_offsets()))
@@ -141,6 +164,8 @@ def test_an_axis_may_be_constant(made, picture, name):
     made.obsm["X_umap"][:, 1] = 2
     made.obsm["vgfm_velocity_umap"][:, 1] = 0
     made.uns["vgfm"]["trajectories"]["positions_umap"][..., 1] = 2
+    for run in ("positions_umap", "positions_changed_umap"):
+        made.uns["vgfm"]["perturbations"]["g0+g1"][run][..., 1] = 2
     picture(name, made, "umap")
 
 

@@ -11,8 +11,18 @@ import pytest
 
 from vgfm_sc import pl
 
-ON_BASIS = ["dynamics", "fate", "growth", "landscape", "snapshots", "trajectories", "uncertainty", "velocity"]
-PANELS = ["clones", "dynamics", "fate", "genes", "loss", "snapshots", "uncertainty"]
+ON_BASIS = [
+    "dynamics",
+    "fate",
+    "growth",
+    "landscape",
+    "perturb",
+    "snapshots",
+    "trajectories",
+    "uncertainty",
+    "velocity",
+]
+PANELS = ["clones", "dynamics", "fate", "genes", "loss", "perturb", "screen", "snapshots", "uncertainty"]
 
 every = pytest.mark.parametrize("name", pl.__all__)
 on_basis = pytest.mark.parametrize("name", ON_BASIS)
@@ -42,6 +52,8 @@ def test_a_basis_of_one_dimension_is_refused(made, name):
     made.obsm["X_line"], made.obsm["vgfm_velocity_line"] = made.obsm["X_r"][:, :1], made.obsm["vgfm_velocity_r"][:, :1]
     stored = made.uns["vgfm"]["trajectories"]
     stored["positions_line"] = stored["positions"][..., :1]
+    stored = made.uns["vgfm"]["perturbations"]["g0+g1"]
+    stored["positions_line"] = stored["positions_changed_line"] = stored["positions"][..., :1]
     with pytest.raises(ValueError, match="one dimension"):
         draw(name, made, "line")
     assert plt.get_fignums() == []
@@ -83,6 +95,9 @@ MISSING = {
     "fates": ("fate", [("fate", {}), ("fate", {"kind": "bar"}), ("trajectories", {"color": "fate"})]),
     "landscape": ("landscape", [("landscape", {})]),
     "clones": ("compare_clones", [("clones", {})]),
+    "perturbations": ("perturb", [("perturb", {})]),
+    "perturbations on a basis": ("project", [("perturb", {"basis": "umap"})]),
+    "screen": ("screen", [("screen", {}), ("screen", {"effect": "energy"})]),
     "models": ("fit", [("uncertainty", {})]),
 }
 
@@ -104,6 +119,10 @@ def test_the_call_that_is_missing_is_named(made, unchanged, what):
         del made.obsm["vgfm_fate"], result["fate"]
     elif what == "clones":
         del result["clones"]
+    elif what in ("perturbations", "screen"):
+        del result[what]
+    elif what == "perturbations on a basis":
+        del result["perturbations"]["g0+g1"]["positions_changed_umap"]
     elif what == "landscape":
         del made.obs["vgfm_landscape"], result["landscape"]
     else:

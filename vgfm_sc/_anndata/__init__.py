@@ -7,6 +7,7 @@ from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, 
 from vgfm_sc._anndata.left_out import read_choice, read_holdout
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
 from vgfm_sc._anndata.masses import read_numbers, read_prior
+from vgfm_sc._anndata.perturbations import POSITIONS, read_perturbation, read_perturbed_positions, read_screen
 from vgfm_sc._anndata.representation import Representation, read_representation
 from vgfm_sc._anndata.results import (
     fitted_basis,
@@ -40,6 +41,7 @@ from vgfm_sc._time import SAME_TIME
 
 __all__ = [
     "MARK",
+    "POSITIONS",
     "SAME_TIME",
     "Keys",
     "Loadings",
@@ -82,6 +84,8 @@ __all__ = [
     "read_moments",
     "read_number",
     "read_numbers",
+    "read_perturbation",
+    "read_perturbed_positions",
     "read_positions",
     "read_prior",
     "read_projected",
@@ -89,6 +93,7 @@ __all__ = [
     "read_representation",
     "read_result",
     "read_sampling",
+    "read_screen",
     "read_sd",
     "read_snapshots",
     "read_symbols",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -15,7 +17,13 @@ NOISE = np.array([0.05, 0.05, 0.01])
 DECAY = 0.4
 
 
-def toggle_switch(*, n_per_branch: int = 200, division: float = 0.0625, seed: int = 0) -> AnnData:
+GENES = ("gene1", "gene2", "gene3")
+"""The third is not observed."""
+
+
+def toggle_switch(
+    *, n_per_branch: int = 200, division: float = 0.0625, knockout: str | Sequence[str] | None = None, seed: int = 0
+) -> AnnData:
     """A toggle switch of two genes: an active branch that moves and divides, and a quiescent one.
 
     Two genes repress each other under a third, unobserved one (:cite:p:`Sha24`, section 4.1; parameters as in
@@ -28,6 +36,9 @@ def toggle_switch(*, n_per_branch: int = 200, division: float = 0.0625, seed: in
         Cells of each branch at the start.
     division
         Highest division probability per step.
+    knockout
+        ``"gene1"``, ``"gene2"`` or the unobserved ``"gene3"``, or several, held at 0 from the start. With the same
+        ``seed`` the other genes start as they do without.
     seed
         Of the simulation.
 
@@ -45,16 +56,18 @@ def toggle_switch(*, n_per_branch: int = 200, division: float = 0.0625, seed: in
         The two genes, and their expected change per unit of time; shape ``(n_obs, 2)``.
     """
     _checks.whole("n_per_branch", n_per_branch)
+    silent = silenced(knockout, GENES)
     rng = np.random.default_rng(seed)
     start = np.repeat([[2.0, 0.2, 0.0], [0.0, 0.0, 2.0]], n_per_branch, axis=0)
-    x = np.maximum(start + 0.1 * rng.standard_normal(start.shape), 0)
+    x = np.where(silent, 0, np.maximum(start + 0.1 * rng.standard_normal(start.shape), 0))
     branch = np.repeat(["active", "quiescent"], n_per_branch)
     recorded = [(x, branch)]
     for step in range(1, N_UNITS * STEPS_PER_UNIT + 1):
         dividing = rng.random(len(x)) < division_probability(x, division)
         x = np.maximum(x + drift(x) + NOISE * rng.standard_normal(x.shape), 0)
         daughters = x[dividing] + DAUGHTER_SPREAD * rng.standard_normal((int(dividing.sum()), 3))
-        x, branch = np.concatenate([x, np.maximum(daughters, 0)]), np.concatenate([branch, branch[dividing]])
+        x = np.where(silent, 0, np.concatenate([x, np.maximum(daughters, 0)]))
+        branch = np.concatenate([branch, branch[dividing]])
         if step % STEPS_PER_UNIT == 0:
             recorded.append((x, branch))
     state = np.concatenate([x for x, _ in recorded])
@@ -68,8 +81,18 @@ def toggle_switch(*, n_per_branch: int = 200, division: float = 0.0625, seed: in
     )
     adata = AnnData(state[:, :2].astype(np.float32), obs=obs, var=pd.DataFrame(index=["gene1", "gene2"]))
     adata.obsm["X_genes"] = state[:, :2].copy()
-    adata.obsm["true_velocity"] = STEPS_PER_UNIT * drift(state)[:, :2]
+    adata.obsm["true_velocity"] = STEPS_PER_UNIT * np.where(silent, 0, drift(state))[:, :2]
     return adata
+
+
+def silenced(knockout: str | Sequence[str] | None, genes: Sequence[str]) -> np.ndarray:
+    """Which of ``genes`` are knocked out, shape ``(len(genes),)``."""
+    gone = [knockout] if isinstance(knockout, str) else list(knockout or [])
+    unknown = [name for name in gone if name not in genes]
+    if unknown:
+        msg = f"knockout names {unknown}; the genes are {list(genes)}."
+        raise ValueError(msg)
+    return np.isin(genes, gone)
 
 
 def division_probability(x: np.ndarray, division: float) -> np.ndarray:

@@ -9,6 +9,8 @@ from vgfm_sc.pl._holdout import holdout
 from vgfm_sc.pl._landscape import landscape
 from vgfm_sc.pl._loss import loss
 from vgfm_sc.pl._mass import mass
+from vgfm_sc.pl._perturb import perturb
+from vgfm_sc.pl._screen import screen
 from vgfm_sc.pl._snapshots import snapshots
 from vgfm_sc.pl._trajectories import trajectories
 from vgfm_sc.pl._uncertainty import uncertainty
@@ -24,6 +26,8 @@ __all__ = [
     "landscape",
     "loss",
     "mass",
+    "perturb",
+    "screen",
     "snapshots",
     "trajectories",
     "uncertainty",

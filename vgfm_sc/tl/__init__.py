@@ -13,9 +13,11 @@ from vgfm_sc.tl._growth_prior import growth_prior
 from vgfm_sc.tl._holdout import holdout
 from vgfm_sc.tl._interpolate import interpolate
 from vgfm_sc.tl._landscape import landscape
+from vgfm_sc.tl._perturb import perturb
 from vgfm_sc.tl._project import project
 from vgfm_sc.tl._rank_genes import rank_genes
 from vgfm_sc.tl._regulators import regulators
+from vgfm_sc.tl._screen import screen
 from vgfm_sc.tl._simulate import simulate
 
 __all__ = [
@@ -32,9 +34,11 @@ __all__ = [
     "holdout",
     "interpolate",
     "landscape",
+    "perturb",
     "project",
     "rank_genes",
     "regulators",
+    "screen",
     "simulate",
 ]
 

@@ -88,6 +88,18 @@ def positions(sampling: _anndata.Sampling, cells: Any, name: str, otherwise: str
     return index, float(found[0])
 
 
+def starting(sampling: _anndata.Sampling, start: Any) -> tuple[np.ndarray, float]:
+    """Cells that a run may start from and their time: of one time point (`None`: the first), or as `positions`."""
+    if start is not None and np.ndim(start):
+        return positions(sampling, start, "start", "a time point")
+    first = float(sampling.time_points[0])
+    if start is None and not len(sampling.rows[0]):
+        msg = f"No cells at time {first:g}, the first of the fit. Pass start=, a time point that has cells."
+        raise ValueError(msg)
+    k = place(sampling, first) if start is None else time_point(sampling, start, "start")
+    return sampling.rows[k], float(sampling.time_points[k])
+
+
 def drawn(cells: np.ndarray, n_cells: int | None, rng: np.random.Generator) -> np.ndarray:
     """``n_cells`` of ``cells``, or all if there are no more or none are asked for, in their order."""
     if n_cells is None:

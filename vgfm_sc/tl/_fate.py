@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -8,13 +8,10 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks, get
 from vgfm_sc.core.reading.fates import Runs, fates, origins
-from vgfm_sc.tl import _cells
+from vgfm_sc.tl import _cells, _clusters
 from vgfm_sc.tl._model import check_noise, model_and_cells
 
 Direction = Literal["forward", "backward"]
-
-RESERVED = {"", ".", "..", "_index"}
-"""Names of columns that h5ad or zarr cannot store."""
 
 
 def fate(
@@ -129,7 +126,7 @@ def fate(
     members = range(len(_anndata.read_members(adata, key)))
     slots = [("obsm", f"{key}_{name}"), ("obsm", f"{key}_{name}_sd")][: 1 if len(members) == 1 else 2]
     _anndata.check_derived(adata, key, slots)
-    clusters = _clusters(adata, cluster_key, snapshots, end)
+    clusters = _clusters.of_end(adata, cluster_key, snapshots, end)
     _cells.check_covered(snapshots)
 
     target = float(snapshots.time_points[end])
@@ -149,36 +146,3 @@ def fate(
     }
     about = {"cluster_key": cluster_key, "clusters": np.asarray(clusters.names, dtype=str)}
     _anndata.write_derived(adata, key, tables, **{name: about})
-
-
-class Clusters(NamedTuple):
-    """``labels``: numbers of the clusters in cells of the time point that is flowed to, -1 in others, ``(n_obs,)``.
-
-    ``names``: the clusters; ``columns``: these as they can be stored.
-    """
-
-    labels: np.ndarray
-    names: list[str]
-    columns: list[str]
-
-
-def _clusters(adata: AnnData, cluster_key: str, snapshots: _anndata.Snapshots, end: int) -> Clusters:
-    column, rows = _anndata.read_categories(adata, cluster_key), snapshots.rows[end]
-    where = f"the {'last' if end else 'first'} time point, {snapshots.time_points[end]:g}"
-    if not len(rows):
-        msg = f"adata has no cells of {where}, whose clusters are to be told apart. Pass an object that has them."
-        raise ValueError(msg)
-    there = column[rows].remove_unused_categories()
-    names = [str(category) for category in there.categories]
-    if not names:
-        msg = f"obs[{cluster_key!r}] is missing in all cells of {where}. Choose a column that is known there."
-        raise ValueError(msg)
-    columns = [name.replace("/", "_") for name in names]
-    reserved = RESERVED | {adata.obs_names.name}  # the index is stored beside the columns
-    bad = sorted({c for c in columns if c in reserved or columns.count(c) > 1})
-    if bad:
-        msg = f"Clusters of obs[{cluster_key!r}] would be columns {bad}, reserved or not unique. Rename the clusters."
-        raise ValueError(msg)
-    labels = np.full(adata.n_obs, -1)
-    labels[rows] = there.codes
-    return Clusters(labels, names, columns)

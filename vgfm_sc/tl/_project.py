@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from anndata import AnnData
 
@@ -35,6 +37,8 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
         the representation; elsewhere from the places of a cell's surroundings a little ahead and behind.
     ``adata.uns["vgfm"]["trajectories"]["positions_umap"]`` : :class:`numpy.ndarray` (float32, ``(n_times, n, q)``)
         The trajectories on the embedding, if there are any.
+    ``adata.uns["vgfm"]["perturbations"][...]["positions_umap"]``, ``["positions_changed_umap"]``
+        Likewise those of `vgfm_sc.tl.perturb`.
 
     Raises
     ------
@@ -66,12 +70,24 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     stored = _anndata.read_velocity(adata, key)
     slot = ("obsm", f"{key}_velocity_{short}")
     _anndata.check_derived(adata, key, [slot])
-    trajectories = result.get("trajectories")
-    d = snapshots.x.shape[1]
-    positions = np.empty((0, 0, d)) if trajectories is None else np.asarray(trajectories["positions"], dtype=float)
-    velocity, placed = projection.project(snapshots.x, y, stored, positions.reshape(-1, d), model.scaling, seed)
-    changes = {}
-    if trajectories is not None:
-        on_basis = placed.astype(np.float32).reshape(*positions.shape[:2], y.shape[1])
-        changes["trajectories"] = {**trajectories, f"positions_{short}": on_basis}
+    runs = _runs(result)
+    d, positions = snapshots.x.shape[1], [np.asarray(run[name], dtype=float) for run, name in runs]
+    points = np.concatenate([np.empty((0, d)), *(at.reshape(-1, d) for at in positions)])
+    velocity, placed = projection.project(snapshots.x, y, stored, points, model.scaling, seed)
+    ends = np.cumsum([at.shape[0] * at.shape[1] for at in positions])
+    for (run, name), at, part in zip(runs, positions, np.split(placed, ends)[:-1] if runs else [], strict=True):
+        run[f"{name}_{short}"] = part.astype(np.float32).reshape(*at.shape[:2], y.shape[1])
+    changes = {name: result[name] for name in ("trajectories", "perturbations") if name in result}
     _anndata.write_derived(adata, key, {slot: velocity.astype(np.float32)}, **changes)
+
+
+def _runs(result: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Copies of what holds trajectories, put in the place of the originals in ``result``, and where they are in it."""
+    runs = []
+    if "trajectories" in result:
+        result["trajectories"] = dict(result["trajectories"])
+        runs.append((result["trajectories"], "positions"))
+    if "perturbations" in result:
+        result["perturbations"] = {name: dict(kept) for name, kept in result["perturbations"].items()}
+        runs += [(kept, name) for kept in result["perturbations"].values() for name in _anndata.POSITIONS]
+    return runs

@@ -116,7 +116,7 @@ def simulate(
     >>> vgfm_sc.tl.simulate(adata, start=some, noise=0.1, branching=True)
     """
     _, snapshots, model = model_and_cells(adata, key, device)
-    cells, first = _starting_cells(snapshots, start)
+    cells, first = _cells.starting(snapshots, start)
     grid = _grid(snapshots, first, times)
     _checks.real("tol", tol)
     _checks.seed(seed)
@@ -156,17 +156,6 @@ def simulate(
 def _mean_mass(model: Model, x: np.ndarray, grid: np.ndarray, tol: float) -> np.ndarray:
     blocks = np.split(x, range(BLOCK_FOR_MEAN, len(x), BLOCK_FOR_MEAN))
     return sum(model.simulate(block, grid, tol=tol)[1].sum(axis=1) for block in blocks) / len(x)
-
-
-def _starting_cells(snapshots: _anndata.Snapshots, start: Any) -> tuple[np.ndarray, float]:
-    if start is not None and np.ndim(start):
-        return _cells.positions(snapshots, start, "start", "a time point")
-    first = float(snapshots.time_points[0])
-    if start is None and not len(snapshots.rows[0]):
-        msg = f"No cells at time {first:g}, the first of the fit. Pass start=, a time point that has cells."
-        raise ValueError(msg)
-    k = _cells.place(snapshots, first) if start is None else _cells.time_point(snapshots, start, "start")
-    return snapshots.rows[k], float(snapshots.time_points[k])
 
 
 def _grid(snapshots: _anndata.Snapshots, first: float, times: Sequence[float | str] | None) -> np.ndarray:

@@ -115,3 +115,22 @@ def test_blow_up_is_an_error():
         flow.integrate(
             lambda t, x: (x**3, x[:, 0]), torch.ones(1, 1, dtype=torch.float64), torch.zeros(1), [0.0, 5.0], tol=1e-6
         )
+
+
+def test_held_directions_are_kept_in_every_stage_and_the_rest_flows_on():
+    """Along a direction across that of a held value, the rotation is a shift at constant speed."""
+    x, seen = start(), []
+    along = torch.tensor([[0.6, 0.8]], dtype=torch.float64)
+    held = flow.across(rotation, along)
+
+    def watched(t, z):
+        seen.append(z)
+        return held(t, z)
+
+    xs, log_m = flow.integrate(watched, x, torch.zeros(5, dtype=torch.float64), [0.0, 0.7, 2.0], tol=1e-8)
+    value = x @ along.T
+    for z in [*seen, *xs]:
+        torch.testing.assert_close(z @ along.T, value, rtol=0, atol=1e-12)
+    across = torch.tensor([[-0.8], [0.6]], dtype=torch.float64)
+    torch.testing.assert_close(xs[-1] @ across, x @ across + 2.0 * value, rtol=0, atol=1e-8)
+    torch.testing.assert_close(log_m[-1], torch.full((5,), 2.0, dtype=torch.float64), rtol=0, atol=1e-8)

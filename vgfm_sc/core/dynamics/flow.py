@@ -1,4 +1,4 @@
-"""Integrate position and log mass along the networks, forward or backward in time."""
+"""Integrate position and log mass along the networks, forward or backward in time, free or held to some values."""
 
 from __future__ import annotations
 
@@ -28,6 +28,19 @@ SHORTEST = 1e-12
 MAX_STEPS = 2000
 """Steps, taken or refused, from one time to the next before a field is called too rough: trained networks need some
 tens an interval."""
+
+
+def across(field: Field, directions: Tensor) -> Field:
+    """``field`` without motion along orthonormal ``directions``, shape ``(q, d)``: what a cell has there it keeps.
+
+    Steps are sums of velocities, so cells that start on a plane across the directions stay on it, in every stage too.
+    """
+
+    def held(t: float, x: Tensor) -> tuple[Tensor, Tensor]:
+        v, g = field(t, x)
+        return v - (v @ directions.T) @ directions, g
+
+    return held
 
 
 @torch.no_grad()

@@ -99,23 +99,24 @@ class Model:
         return zip(*(i.split(BLOCK_CELLS) for i in inputs), strict=True)
 
     def simulate(
-        self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float
+        self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float, held: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Follow cells at ``x``, each of mass 1, from ``times[0]`` through the others, in one direction.
 
-        ``tol`` bounds the root-mean-square error of a step, as a share of the data's spread.
+        ``tol`` bounds the root-mean-square error of a step, as a share of the data's spread. With ``held``, orthonormal
+        directions along the axes trained on, shape ``(q, n_axes)``, cells do not move along these.
 
         Returns
         -------
         Positions, shape ``(len(times), n, d)``, and masses, shape ``(len(times), n)``.
         """
         positions, masses = np.empty((len(times), *np.shape(x))), np.empty((len(times), len(x)))
-        for block, at, mass in self.followed(x, times, tol=tol):
+        for block, at, mass in self.followed(x, times, tol=tol, held=held):
             positions[:, block], masses[:, block] = at, mass
         return positions, masses
 
     def followed(
-        self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float
+        self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float, held: np.ndarray | None = None
     ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """As `simulate`, a block of cells at a time: which cells, their positions and their masses."""
         forth = np.sign(np.diff(np.asarray(times, dtype=float)))
@@ -124,12 +125,13 @@ class Model:
             raise ValueError(msg)
         steps = [float(self.scaling.to_unitless_time(t)) for t in times]
         x = np.asarray(x, dtype=float)
+        field = self.networks.individual if held is None else flow.across(self.networks.individual, self._tensor(held))
         common = self.networks.common_growth(steps)[:, None]  # has kinks, which an integrator would stumble over
         for first in range(0, len(x), BLOCK_CELLS):
             block = slice(first, first + BLOCK_CELLS)
             at = self._tensor(self.scaling.to_unitless(x[block]))
             with telling_what_to_lower("following"):
-                xs, log_ms = flow.integrate(self.networks.individual, at, torch.zeros_like(at[:, 0]), steps, tol=tol)
+                xs, log_ms = flow.integrate(field, at, torch.zeros_like(at[:, 0]), steps, tol=tol)
             moved = x[block] + self.scaling.displacement((xs - at).cpu().double().numpy())
             yield block, moved, (log_ms.cpu().double() + common).exp().numpy()
 

@@ -1,0 +1,184 @@
+"""What a call makes of genes, and whether the representation of the fit can carry it."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from anndata import AnnData
+
+from vgfm_sc import _anndata
+from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.core.reading.perturbation import Change, along
+
+Wanted = float | str | tuple[str, float]
+"""A value, ``"knockout"``, ``"overexpress"``, or a pair as `WAYS` has them."""
+
+WAYS = ("set", "scale", "shift", "overexpress")
+"""First of a pair; the second is a value, a factor, a difference or a quantile."""
+
+HIGH = 0.99
+"""Quantile that ``"overexpress"`` means: most genes are 0 in most cells, so that of 95% may be no expression."""
+
+LEAST_CARRIED = 0.1
+"""Share of a gene's variance below which the representation says next to nothing about it."""
+
+NEAR = 0.05
+"""Of the range of a gene: a value this little beyond it is as good as one that was seen."""
+
+DEPENDENT = 1e-6
+"""Smallest over largest singular value of the loadings below which genes cannot be changed one without another."""
+
+MOST_NAMED = 10
+"""Genes that a message lists."""
+
+CLOSE_NAMES = 3
+"""Names offered for one that is not there."""
+
+
+class Genes(NamedTuple):
+    """Genes by name, shape ``(p,)``, as the model sees them and as they are.
+
+    ``weights``, shape ``(p, n_axes)``, and ``level``, ``(p,)``: as in `Change`. ``carried``: share of the variance over
+    all cells that the representation carries, ``(p,)``. ``observed``: expression of the cells, shape ``(n_obs, p)``.
+    """
+
+    names: list[str]
+    weights: np.ndarray
+    level: np.ndarray
+    carried: np.ndarray
+    observed: np.ndarray
+
+    def some(self, names: Sequence[str]) -> Genes:
+        """Those of ``names``."""
+        at = [self.names.index(name) for name in names]
+        return Genes(list(names), self.weights[at], self.level[at], self.carried[at], self.observed[:, at])
+
+
+def read(adata: AnnData, names: Sequence[str], x: np.ndarray, scaling: Scaling, key: str) -> Genes:
+    """The genes ``names`` under the fit ``key``; ``x``: positions of all cells, shape ``(n_obs, d)``."""
+    loadings = _anndata.read_loadings(adata, key)
+    known = [str(name) for name in adata.var_names[loadings.genes]]
+    places = dict(zip(known, range(len(known)), strict=True))
+    missing = [name for name in names if name not in places]
+    if missing:
+        there = [name for name in missing if name in adata.var_names]
+        if there:
+            msg = (
+                f"{there[:MOST_NAMED]} were not part of the PCA or of the genes of the fit under {key!r}, which cannot "
+                f"say what they do. {len(known)} genes can be changed; run `sc.pp.pca` and `vgfm_sc.tl.fit` with more."
+            )
+            raise KeyError(msg)
+        offered = {name: _close(name, known) for name in missing[:MOST_NAMED]}
+        said = ", ".join(f"{name!r} (nearest: {found})" for name, found in offered.items())
+        msg = f"{len(missing)} of {len(names)} genes are not in adata.var_names: {said}."
+        raise KeyError(msg)
+    at = np.array([places[name] for name in names])
+    weights = loadings.along(scaling.axes, at)
+    origin = loadings.mean + (scaling.centre if loadings.matrix is None else loadings.matrix @ scaling.centre)
+    spread = (along(x, scaling) @ weights.T).std(axis=0)
+    sd = loadings.sd[at]
+    still = [name for name, of_all, of_rep in zip(names, sd, spread, strict=True) if not of_all * of_rep > 0]
+    if still:
+        msg = f"{still[:MOST_NAMED]} do not vary over the cells of the fit, so the model cannot say what they do."
+        raise ValueError(msg)
+    observed = _anndata.read_genes(adata, list(names), loadings.layer)
+    return Genes(list(names), weights, origin[at], np.minimum((spread / sd) ** 2, 1.0), observed)
+
+
+def _close(name: str, known: list[str]) -> list[str]:
+    """Names like ``name``, whatever their case."""
+    lower = {other.lower(): other for other in known}
+    return [lower[found] for found in difflib.get_close_matches(name.lower(), list(lower), CLOSE_NAMES, 0.0)]
+
+
+def checked(genes: Any) -> dict[str, Wanted]:
+    """``genes`` if it maps names to what can be made of a gene."""
+    if not isinstance(genes, Mapping) or not genes or not all(isinstance(name, str) for name in genes):
+        msg = (
+            "genes must map names of genes to what is made of them, such as {'GATA1': 'knockout'} or {'GATA1': 0.0}; "
+            f"got {genes!r}."
+        )
+        raise TypeError(msg)
+    for name, wanted in genes.items():
+        check_wanted(wanted, f"genes[{name!r}]")
+    return dict(genes)
+
+
+def check_wanted(wanted: Any, argument: str) -> None:
+    """Refuse what cannot be made of a gene."""
+    pair = isinstance(wanted, (tuple, list)) and len(wanted) == 2 and wanted[0] in WAYS
+    number = wanted[1] if pair else wanted
+    if not (wanted in ("knockout", "overexpress") if isinstance(wanted, str) else _is_number(number)):
+        msg = (
+            f"{argument} must be a value, 'knockout', 'overexpress' or a pair such as ('set', 0.0), ('scale', 0.5), "
+            f"('shift', 1.0), ('overexpress', {HIGH}); got {wanted!r}."
+        )
+        raise ValueError(msg)
+    if pair and wanted[0] == "overexpress" and not 0 <= wanted[1] <= 1:
+        msg = f"{argument}={wanted!r}: the quantile must lie between 0 and 1."
+        raise ValueError(msg)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def change(genes: Genes, wanted: Mapping[str, Wanted]) -> Change:
+    """The change that makes ``wanted`` of its genes."""
+    some = genes.some(list(wanted))
+    scale, shift = np.array([_line(one, seen) for one, seen in zip(wanted.values(), some.observed.T, strict=True)]).T
+    size = np.linalg.svd(some.weights / np.linalg.norm(some.weights, axis=1, keepdims=True), compute_uv=False)
+    if len(wanted) > some.weights.shape[1] or size[-1] < DEPENDENT * size[0]:
+        msg = (
+            f"{len(wanted)} genes cannot be changed at once: along the {some.weights.shape[1]} axes of the "
+            f"representation, some of {some.names[:MOST_NAMED]} always change together. Change fewer genes."
+        )
+        raise ValueError(msg)
+    return Change(some.weights, some.level, scale, shift)
+
+
+def _line(wanted: Wanted, seen: np.ndarray) -> tuple[float, float]:
+    """Factor and summand of what becomes of a gene whose values in all cells are ``seen``."""
+    if wanted == "knockout":  # no expression is 0, and the lowest value where expression was centred
+        return 0.0, min(0.0, float(seen.min()))
+    how, number = wanted if isinstance(wanted, (tuple, list)) else ("set", wanted)
+    if wanted == "overexpress" or how == "overexpress":
+        return 0.0, float(np.quantile(seen, HIGH if wanted == "overexpress" else number))
+    return {"set": (0.0, float(number)), "scale": (float(number), 0.0), "shift": (1.0, float(number))}[how]
+
+
+def warn(genes: Genes, changes: Sequence[Change], x: np.ndarray, scaling: Scaling) -> None:
+    """Warn of genes that the representation hardly carries, and of values that no cell has.
+
+    ``changes``: one of all genes, or one for each. ``x``: starting cells, shape ``(n, d)``.
+    """
+    few = [
+        f"{name} ({share:.0%})" for name, share in zip(genes.names, genes.carried, strict=True) if share < LEAST_CARRIED
+    ]
+    if few:
+        msg = (
+            f"The representation carries less than {LEAST_CARRIED:.0%} of the variance of {len(few)} genes: "
+            f"{', '.join(few[:MOST_NAMED])}. What it says of a change of these is hardly about them."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
+    wanted = np.hstack([change.wanted(change.values(x, scaling)) for change in changes])
+    scaled = np.concatenate([change.scale for change in changes]) != 0
+    low, high = genes.observed.min(axis=0), genes.observed.max(axis=0)
+    least, most = low - NEAR * (high - low), high + NEAR * (high - low)
+    now = np.hstack([change.values(x, scaling) for change in changes])
+    beyond = ((wanted < least) & ~(scaled & (now < least))) | ((wanted > most) & ~(scaled & (now > most)))
+    off = [
+        f"{name} to {wanted[:, k].min():.3g}"
+        + (f" to {wanted[:, k].max():.3g}" if np.ptp(wanted[:, k]) else "")
+        + f" (seen: {low[k]:.3g} to {high[k]:.3g})"
+        for k, name in enumerate(genes.names)
+        if beyond[:, k].any()
+    ]
+    if off:
+        msg = f"Values that no cell has: {', '.join(off[:MOST_NAMED])}. The model was not trained there."
+        warnings.warn(msg, UserWarning, stacklevel=3)
