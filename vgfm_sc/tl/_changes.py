@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -125,7 +126,7 @@ def check_wanted(wanted: Any, argument: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(float(value))
 
 
 def change(genes: Genes, wanted: Mapping[str, Wanted]) -> Change:
@@ -146,10 +147,14 @@ def _line(wanted: Wanted, seen: np.ndarray) -> tuple[float, float]:
     """Factor and summand of what becomes of a gene whose values in all cells are ``seen``."""
     if wanted == "knockout":  # no expression is 0, and the lowest value where expression was centred
         return 0.0, min(0.0, float(seen.min()))
+    how, given = ("overexpress", HIGH) if wanted == "overexpress" else _pair(wanted)
+    number = float(np.quantile(seen, given)) if how == "overexpress" else given
+    return {"scale": (number, 0.0), "shift": (1.0, number)}.get(how, (0.0, number))
+
+
+def _pair(wanted: Wanted) -> tuple[str, float]:
     how, number = wanted if isinstance(wanted, (tuple, list)) else ("set", wanted)
-    if wanted == "overexpress" or how == "overexpress":
-        return 0.0, float(np.quantile(seen, HIGH if wanted == "overexpress" else number))
-    return {"set": (0.0, float(number)), "scale": (float(number), 0.0), "shift": (1.0, float(number))}[how]
+    return how, float(number)
 
 
 def warn(genes: Genes, changes: Sequence[Change], x: np.ndarray, scaling: Scaling) -> None:

@@ -34,8 +34,8 @@ def screen(
 
     Each gene is changed as `vgfm_sc.tl.perturb` does, in the same cells and compared with the same unchanged runs.
     What that page says about intervals holds here: only with the models of an ensemble do they cover what a model may
-    have learnt by chance. Genes run where a `joblib.parallel_config` says, for example in two processes, with the same
-    result.
+    have learnt by chance. A ``joblib.parallel_config`` around the call spreads the genes over processes or machines,
+    which does not change the result.
 
     Parameters
     ----------

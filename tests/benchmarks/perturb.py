@@ -1,0 +1,196 @@
+"""Knock-outs predicted by fits to unchanged cells, against knock-outs that are simulated.
+
+    python tests/benchmarks/perturb.py                     # the network in gene space and by PCA; the toggle switch
+    python tests/benchmarks/perturb.py --null 10           # genes that do nothing, 20 in each of 10 fits
+    python tests/benchmarks/perturb.py --time              # seconds
+
+Of every gene: log ratio of the shares of both fates and difference of log final mass, simulated in 16,000 cells and
+predicted by a held knock-out; ``called`` counts the fits in which a fate has an adjusted p-value below .05. Signs are
+judged where the true log ratio exceeds .1 in size. Genes that do nothing are independent draws for every cell, as the
+bystander is, and each is one trial in gene space.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+import scanpy as sc
+from accuracy import machine
+from anndata import AnnData
+
+import vgfm_sc
+from vgfm_sc.datasets import _regulatory_network
+
+MODELS = 5
+"""Of an ensemble."""
+
+TRUE_CELLS, TRUE_SEEDS = 4000, (100, 101, 102, 103)
+"""Of the simulated knock-outs."""
+
+HALF = 0.5 / 200
+"""Half a cell of a replicate, as `tl.perturb` adds it."""
+
+MATTERS, LEVEL = 0.1, 0.05
+"""Smallest effect whose sign is judged; adjusted p-value from which on an effect is called."""
+
+QUICK = {"match_steps": 1000, "fit_steps": 0}
+"""Of the many fits with genes that do nothing."""
+
+NULL_GENES = 20
+
+
+def true_effects(name: str, genes: list[str], fates: tuple[str, str], **size: int) -> pd.DataFrame:
+    """Log ratios of shares and of mass by simulation, one row a gene."""
+
+    def ends(knockout: str | None) -> np.ndarray:
+        found = []
+        for seed in TRUE_SEEDS:
+            obs = getattr(vgfm_sc.datasets, name)(**size, knockout=knockout, seed=seed).obs
+            last = obs.loc[obs["time"] == obs["time"].max(), "branch"]
+            shares = [((last == fate).mean() + HALF) / (1 + 2 * HALF) for fate in fates]
+            found.append([*shares, len(last) / (obs["time"] == 0).sum()])
+        return np.log(np.mean(found, axis=0))
+
+    unchanged = ends(None)
+    return pd.DataFrame([ends(gene) - unchanged for gene in genes], index=genes, columns=[*fates, "mass"])
+
+
+def screened(adata: AnnData, genes: list[str], replicates: int | None) -> pd.DataFrame:
+    """The screen of ``genes``; knock-outs of genes that are never silent warn, and are asked all the same."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Values that no cell has")
+        warnings.filterwarnings("ignore", "The representation carries")
+        return vgfm_sc.tl.screen(adata, genes, "branch", n_replicates=replicates, progress=False)
+
+
+def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """One row a gene, one column a fate, and mass."""
+    table = table[table["effect"] != "energy"]
+    return table.assign(of=table["fate"].where(table["effect"] == "fate", "mass")).pivot(
+        index="names", columns="of", values=column
+    )
+
+
+def judged(title: str, truth: pd.DataFrame, tables: list[pd.DataFrame]) -> None:
+    """Print truth beside the mean prediction, and what it is worth."""
+    fates = list(truth)[:2]
+    each = [wide(table, "estimate").loc[truth.index, list(truth)] for table in tables]
+    called = sum((wide(table, "pvals_adj").loc[truth.index, fates] < LEVEL).any(axis=1).astype(int) for table in tables)
+    carried = sum(table.groupby("names")["carried"].first() for table in tables) / len(tables)
+    outside = sum(table.groupby("names")["outside_start"].first() for table in tables) / len(tables)
+    rows = truth.add_prefix("true ").join((sum(each) / len(each)).add_prefix("found "))
+    print(f"\n{title}: means of {len(tables)} fits")
+    print(rows.assign(called=called, carried=carried, outside=outside).round(2).to_string())
+    matters = truth[fates].abs() > MATTERS
+    right = [np.sign(found[fates][matters]) == np.sign(truth[fates][matters]) for found in each]
+    every = matters.any(axis=1)
+    whole = [(r | ~matters)[every].all(axis=1) for r in right]
+    r = [np.corrcoef(truth[fates].to_numpy().ravel(), found[fates].to_numpy().ravel())[0, 1] for found in each]
+    of_mass = [np.corrcoef(truth["mass"], found["mass"])[0, 1] for found in each]
+    print(f"signs right: {sum(w.sum() for w in whole)} of {len(each) * every.sum()} genes that matter", end="; ")
+    print(f"correlation of fates {np.round(r, 2)}, of mass {np.round(of_mass, 2)}")
+    print(
+        f"genes that do nothing and were called: {int(called[~every].sum())} of {len(each) * (~every).sum()}",
+        flush=True,
+    )
+
+
+def against_truth(seeds: list[int], settings: dict) -> None:
+    """The network in gene space, by cells and by models, and by PCA among noise; the toggle switch."""
+    genes = list(_regulatory_network.GENES)
+    truth = true_effects("regulatory_network", genes, ("a", "b"), n_cells=TRUE_CELLS)
+    results: dict[str, list[pd.DataFrame]] = {}
+    for seed in seeds:
+        adata = vgfm_sc.datasets.regulatory_network(seed=seed)
+        vgfm_sc.tl.fit(adata, "time", use_rep=None, n_models=MODELS, seed=seed, score=False, progress=False, **settings)
+        for name, replicates in (("models", None), ("cells", 10)):
+            results.setdefault(f"network in gene space, replicates are {name}", []).append(
+                screened(adata, genes, replicates)
+            )
+        noisy = with_noise(adata, 40, seed)
+        sc.pp.pca(noisy, n_comps=10)
+        vgfm_sc.tl.fit(noisy, "time", n_models=MODELS, seed=seed, score=False, progress=False, **settings)
+        results.setdefault("network and 40 genes of noise, 10 components, replicates are models", []).append(
+            screened(noisy, genes, None)
+        )
+        print(f"seed {seed} done", flush=True)
+    for title, tables in results.items():
+        judged(title, truth, tables)
+    truth = true_effects("toggle_switch", ["gene1", "gene2"], ("active", "quiescent"), n_per_branch=TRUE_CELLS // 2)
+    tables = []
+    for seed in seeds:
+        adata = vgfm_sc.datasets.toggle_switch(seed=seed)
+        vgfm_sc.tl.fit(adata, "time", use_rep=None, n_models=MODELS, seed=seed, score=False, progress=False, **settings)
+        tables.append(screened(adata, ["gene1", "gene2"], None))
+    judged("toggle switch, replicates are models", truth, tables)
+
+
+def with_noise(adata: AnnData, n: int, seed: int) -> AnnData:
+    """The cells with ``n`` more genes, independent draws from the distribution that the bystander starts from."""
+    rng = np.random.default_rng([seed, 1])
+    more = np.exp(_regulatory_network.SPREAD * rng.standard_normal((adata.n_obs, n)))
+    names = [*adata.var_names, *(f"noise{k}" for k in range(n))]
+    x = np.column_stack([adata.X, more]).astype(np.float32)
+    return AnnData(x, obs=adata.obs[["time", "branch"]].copy(), var=pd.DataFrame(index=names))
+
+
+def null(n_fits: int) -> None:
+    """How often a gene that does nothing is called, by each kind of replicate."""
+    called = {"models": [], "cells": []}
+    sizes = {"models": [], "cells": []}
+    for seed in range(n_fits):
+        adata = with_noise(vgfm_sc.datasets.regulatory_network(seed=seed), NULL_GENES, seed)
+        genes = [name for name in adata.var_names if name.startswith("noise")]
+        vgfm_sc.tl.fit(adata, "time", use_rep=None, n_models=MODELS, seed=seed, score=False, progress=False, **QUICK)
+        for name, replicates in (("models", None), ("cells", 10)):
+            table = screened(adata, list(adata.var_names), replicates)  # adjusted for all genes, as a user would
+            fates = table[(table["effect"] == "fate") & table["names"].isin(genes)]
+            called[name] += (fates["pvals_adj"] < LEVEL).groupby(fates["names"]).any().tolist()
+            sizes[name] += fates["estimate"].abs().tolist()
+        print(f"fit {seed}: " + ", ".join(f"{k} {sum(v)} of {len(v)}" for k, v in called.items()), flush=True)
+    for name, found in called.items():
+        print(f"replicates are {name}: {sum(found)} of {len(found)} genes that do nothing are called", end="; ")
+        print(f"median size of their log ratios {np.median(sizes[name]):.3f}")
+
+
+def timed() -> None:
+    """Seconds of one knock-out in 2,000 cells, and of a screen of 100 genes, of a fit on 50 components."""
+    adata = vgfm_sc.datasets.branching(n_cells=2000, n_dims=50, n_genes=200)
+    adata.obs["branch"] = adata.obs["cell_type"]
+    sc.pp.pca(adata, n_comps=50)
+    vgfm_sc.tl.fit(adata, "time", match_steps=300, fit_steps=0, score=False, progress=False)
+    start = adata.obs["time"].to_numpy() == 0
+    for name, run in (
+        ("a knock-out, 10 replicates of 200 cells", lambda: vgfm_sc.tl.perturb(adata, {"gene0": 1.0}, "branch")),
+        ("100 genes, the same", lambda: vgfm_sc.tl.screen(adata, list(adata.var_names[:100]), "branch", to=1.0)),
+    ):
+        began = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            run()
+        print(f"{name}, {int(start.sum())} cells to draw from: {time.perf_counter() - began:.1f} s", flush=True)
+
+
+def main() -> None:
+    """Print what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--quick", action="store_true", help="fewer steps than the defaults")
+    parser.add_argument("--null", type=int)
+    parser.add_argument("--time", action="store_true")
+    args = parser.parse_args()
+    print(machine())
+    if args.time:
+        timed()
+    elif args.null:
+        null(args.null)
+    else:
+        against_truth(args.seeds, QUICK if args.quick else {})
+
+
+if __name__ == "__main__":
+    main()
