@@ -30,6 +30,12 @@ def on_pca(small) -> ad.AnnData:
     return tl.fit(adata, "time", copy=True, **{**small, "use_rep": "X_pca"})
 
 
+def prepared(adata: ad.AnnData, **arguments) -> _perturbations.Setting:
+    """Twenty cells, unless told otherwise."""
+    given = {"held": False, "start": None, "points": 1, "noise": 0.0, "n_cells": 20, "n_replicates": 2, "key": "vgfm"}
+    return _perturbations.prepared(adata, "branch", **{**given, "seed": 0, "tol": 1e-4, "device": "cpu", **arguments})
+
+
 def kept(adata: ad.AnnData, name: str) -> dict:
     return adata.uns["vgfm"]["perturbations"][name]
 
@@ -125,7 +131,7 @@ def test_the_models_of_an_ensemble_are_the_replicates(small):
 
 def test_effects_of_a_replicate_are_those_of_its_cells_followed_by_themselves(on_genes):
     adata = on_genes.copy()
-    setting = _perturbations.prepared(adata, "branch", None, 20, 3, "vgfm", 0, 1e-6, "cpu")
+    setting = prepared(adata, n_replicates=3, tol=1e-6)
     (cells,) = setting.groups
     assert (cells.counts.sum(axis=1) == 20).all() and cells.counts.any(axis=0).all()
     tl.perturb(adata, {"gene2": 0.1}, "branch", n_cells=20, n_replicates=3, tol=1e-6, held=False)
@@ -136,6 +142,19 @@ def test_effects_of_a_replicate_are_those_of_its_cells_followed_by_themselves(on
     changed = model.simulate(drawn, [0, 4], tol=1e-6)[1][-1]
     each = kept(adata, "gene2")["replicates"].query("effect == 'mass'")["value"].to_numpy()
     assert each[1] == pytest.approx(np.log(changed.sum() / unchanged.sum()), abs=1e-4)
+
+
+def test_with_noise_every_draw_is_a_run_of_its_own_and_a_change_of_nothing_still_has_no_effect(on_genes):
+    cells = prepared(on_genes.copy(), noise=0.1).groups[0]
+    np.testing.assert_array_equal(cells.counts, np.kron(np.eye(2), np.ones(20)))
+    adata = on_genes.copy()
+    for held in (True, False):
+        table = tl.perturb(adata, {"gene2": 0.25}, "branch", noise=0.1, held=held, key_added=str(held), **FEW)
+        assert (np.abs(table["estimate"]) > 0).all()
+    np.testing.assert_allclose(kept(adata, "True")["positions_changed"][:, :, 1], 0.25, atol=1e-5)
+    assert np.ptp(kept(adata, "False")["positions_changed"][-1, :, 1]) > 0.05
+    table = tl.perturb(adata, {"gene1": ("shift", 0.0)}, "branch", noise=0.1, held=False, **FEW)
+    np.testing.assert_allclose(table["estimate"], 0, atol=1e-6)
 
 
 def test_seeds_reproduce_and_later_calls_add_to_earlier_ones(on_genes, same_random_state):
@@ -198,6 +217,7 @@ def test_where_a_change_leads_beyond_the_cells_is_told(on_genes):
         ({"gene1": 1.0}, {"n_cells": 5}, ValueError, "n_cells must be at least 10"),
         ({"gene1": 1.0}, {"n_replicates": 1}, ValueError, "n_replicates must be at least 2"),
         ({"gene1": 1.0}, {"key_added": "a/b"}, ValueError, "without it"),
+        ({"gene1": 1.0}, {"noise": -1.0}, ValueError, "noise must be at least 0"),
         ({"gene1": 1.0}, {"tol": 0}, ValueError, "tol must be positive"),
         ({"gene1": 1.0}, {"key": "b"}, KeyError, r"'b'.*'vgfm'"),
     ],

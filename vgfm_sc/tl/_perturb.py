@@ -8,7 +8,8 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata
 from vgfm_sc.core.reading import perturbation
-from vgfm_sc.tl import _cells, _changes, _perturbations
+from vgfm_sc.core.reading.effects import Effects, tested
+from vgfm_sc.tl import _changes, _perturbations
 
 POINTS_PER_INTERVAL = 10
 """Times at which growth is compared and trajectories are kept, in each interval between time points."""
@@ -20,6 +21,7 @@ def perturb(
     cluster_key: str,
     *,
     held: bool = True,
+    noise: float = 0.0,
     start: float | str | Sequence[int] | np.ndarray | None = None,
     n_cells: int = 200,
     n_replicates: int | None = None,
@@ -56,6 +58,8 @@ def perturb(
         Column of ``obs`` with the clusters of the last time point, the fates, as in `vgfm_sc.tl.fate`.
     held
         Keep the genes at these values through the run. `False` changes them at the start alone.
+    noise
+        Of random steps, as in `vgfm_sc.tl.simulate`. A cell takes the same steps with the change and without.
     start
         Which cells to change, as in `vgfm_sc.tl.simulate`: a time point (`None`: the first), or cells of one time
         point as a boolean mask or positions.
@@ -69,7 +73,7 @@ def perturb(
     key_added
         Name under which the result is kept; `None` joins the names of the genes with ``+``.
     seed
-        Of the draws.
+        Of the draws and of the noise.
     tol
         Error allowed in one step of the integrator, as in `vgfm_sc.tl.simulate`.
     device
@@ -119,8 +123,9 @@ def perturb(
     TypeError
         ``genes`` is no mapping, or the column holds numbers.
     ValueError
-        A value cannot be used; genes do not vary, or cannot be changed at once; ``start`` is the last time point or
-        names fewer than 10 cells; the last time point has no clusters; or the matrix has changed since the PCA.
+        A value cannot be used; the fit has no score and ``noise`` needs it; genes do not vary, or cannot be changed at
+        once; ``start`` is the last time point or names fewer than 10 cells; the last time point has no clusters; or the
+        matrix has changed since the PCA.
 
     Warns
     -----
@@ -137,77 +142,62 @@ def perturb(
     wanted = _changes.checked(genes)
     name = "+".join(wanted).replace("/", "_") if key_added is None else key_added
     _anndata.check_key(name)
-    setting = _perturbations.prepared(adata, cluster_key, start, n_cells, n_replicates, key, seed, tol, device)
-    scaling, x = setting.model.scaling, setting.snapshots.x
-    found = _changes.read(adata, list(wanted), x, scaling, key)
+    setting = _perturbations.prepared(
+        adata,
+        cluster_key,
+        held=held,
+        start=start,
+        points=POINTS_PER_INTERVAL,
+        noise=noise,
+        n_cells=n_cells,
+        n_replicates=n_replicates,
+        key=key,
+        seed=seed,
+        tol=tol,
+        device=device,
+    )
+    scaling, trial, group = setting.model.scaling, setting.trial, setting.groups[0]
+    found = _changes.read(adata, list(wanted), setting.snapshots.x, scaling, key)
     change = _changes.change(found, wanted)
-    group = setting.groups[0]
     _changes.warn(found, [change], group.x, scaling)
 
-    grid = _grid(setting)
-    before = setting.run(grid, tol, seed)
-    effects = perturbation.perturbed(setting.groups, before, change, grid, setting.ends, held=held, tol=tol, seed=seed)
-    values, unchanged = _perturbations.of_replicates(effects), setting.unchanged(before)
-    columns = setting.columns()
-    tested = perturbation.tested(values, setting.share)
-    table = _perturbations.frame(columns, unchanged, _perturbations.changed(effects, unchanged), tested)
-
-    first = group._replace(x=group.x[group.counts[0] > 0])
-    moved = change.made(first.x, scaling)
-    there = setting.snapshots.x[setting.snapshots.rows[_cells.place(setting.snapshots, setting.first)]]
-    away = perturbation.outside(change.made(group.x, scaling), there, scaling, seed)
-    positions, mass = group.model.simulate(first.x, grid, tol=tol)
-    directions = change.directions if held else None
-    positions_changed, mass_changed = group.model.simulate(moved, grid, tol=tol, held=directions)
-    about = {"names": found.names, "carried": found.carried}
-    now = change.values(group.x, scaling)
-    about |= {"before": now.mean(axis=0), "after": change.wanted(now).mean(axis=0)}
+    before = perturbation.baseline(setting.groups, trial)
+    effects = perturbation.perturbed(setting.groups, before, change, trial)
+    table = setting.table(effects)
+    first = group.x[group.counts[0] > 0]
+    now, then = perturbation.courses(setting.model, first, change, trial)
+    values = change.values(group.x, scaling)
+    about = {"names": found.names, "before": values.mean(axis=0), "after": change.wanted(values).mean(axis=0)}
+    n_replicates, n_effects = effects.values.shape
+    each = {what: column * n_replicates for what, column in setting.columns().items()}
     result = {
         "table": table,
-        "genes": pd.DataFrame(about)[["names", "before", "after", "carried"]],
+        "genes": pd.DataFrame({**about, "carried": found.carried}),
         "replicates": pd.DataFrame(
-            {
-                "replicate": np.repeat(np.arange(len(values)), values.shape[1]),
-                **{name: column * len(values) for name, column in columns.items()},
-                "value": values.ravel(),
-            }
+            {"replicate": np.repeat(np.arange(n_replicates), n_effects), **each, "value": effects.values.ravel()}
         ),
-        **_growth(setting, before, effects, grid),
-        "outside_start": float(np.average(away, weights=group.counts.sum(axis=0))),
+        **_growth(setting, effects),
+        "outside_start": setting.outside_start(change),
         "outside_end": float(effects.outside.mean()),
-        "times": grid,
-        "positions": positions.astype(np.float32),
-        "positions_changed": positions_changed.astype(np.float32),
-        "mass": mass.astype(np.float32),
-        "mass_changed": mass_changed.astype(np.float32),
+        "times": np.asarray(trial.times),
+        "positions": now.positions.astype(np.float32, copy=False),
+        "positions_changed": then.positions.astype(np.float32, copy=False),
+        "mass": now.mass.astype(np.float32, copy=False),
+        "mass_changed": then.mass.astype(np.float32, copy=False),
         "held": held,
         "cluster_key": cluster_key,
-        "of": setting.replicates,
+        "of": setting.of,
     }
     kept = _anndata.read_result(adata, key).get("perturbations", {})
     _anndata.write_derived(adata, key, {}, perturbations={**kept, name: result})
     return table.copy()
 
 
-def _grid(setting: _perturbations.Setting) -> np.ndarray:
-    points = setting.snapshots.time_points
-    later = np.concatenate([[setting.first], points[points > setting.first]])
-    parts = [np.linspace(a, b, POINTS_PER_INTERVAL + 1)[1:] for a, b in zip(later[:-1], later[1:], strict=True)]
-    return np.concatenate([[setting.first], *parts])
-
-
-def _growth(
-    setting: _perturbations.Setting,
-    before: list[perturbation.Run],
-    effects: perturbation.Effects,
-    grid: np.ndarray,
-) -> dict[str, pd.DataFrame | np.ndarray]:
+def _growth(setting: _perturbations.Setting, effects: Effects) -> dict[str, pd.DataFrame | np.ndarray]:
     """The population's growth rate over time, unchanged and changed."""
-    step = np.diff(grid)
-    totals = np.concatenate([g.counts @ run.mass.T for g, run in zip(setting.groups, before, strict=True)])
-    unchanged = (np.diff(np.log(totals), axis=1) / step).mean(axis=0)
-    differences = np.diff(effects.mass, axis=1) / step
-    tested = perturbation.tested(differences, setting.share)
-    times = {"time": (grid[:-1] + grid[1:]) / 2}
-    table = _perturbations.frame(times, unchanged, unchanged + tested.estimate, tested)
+    times = np.asarray(setting.trial.times)
+    rates = np.diff(np.log(effects.mass), axis=2) / np.diff(times)
+    differences = rates[:, 1] - rates[:, 0]
+    middle = {"time": (times[:-1] + times[1:]) / 2}
+    table = _perturbations.frame(middle, rates.mean(axis=0), tested(differences, setting.share))
     return {"growth": table, "growth_replicates": differences.astype(np.float32)}

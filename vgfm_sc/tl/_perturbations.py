@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks, get
-from vgfm_sc.core.reading import perturbation
-from vgfm_sc.core.reading.perturbation import Ends, Group, Run
+from vgfm_sc.core.reading.effects import Effects, Tested, tested
+from vgfm_sc.core.reading.perturbation import Change, Ends, Group, Trial, outside
 from vgfm_sc.tl import _cells, _clusters
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.tl._model import check_noise, model_and_cells
+
+if TYPE_CHECKING:
+    from vgfm_sc.core.dynamics.model import Model
 
 LEAST_CELLS = 10
 """In a replicate, and to draw from."""
@@ -25,55 +27,48 @@ REPLICATES = 10
 class Setting(NamedTuple):
     """What is followed, changed or not.
 
-    ``groups``: cells with their models. ``ends``: observed cells of the last time point; ``names``: their clusters.
-    ``first``, ``last``: times. ``share``: as `perturbation.tested` takes it. ``replicates``: ``"cells"`` or
-    ``"models"``.
+    ``groups``: cells with their models. ``trial``: how they are followed. ``there``: observed cells of the time point
+    they start from, shape ``(m, d)``. ``names``: of the clusters. ``share``: as `effects.tested` takes it. ``of``: what
+    replicates are, ``"cells"`` or ``"models"``.
     """
 
     snapshots: _anndata.Snapshots
     groups: list[Group]
-    ends: Ends
+    trial: Trial
+    there: np.ndarray
     names: list[str]
-    first: float
-    last: float
     share: float
-    replicates: str
+    of: str
 
     @property
-    def model(self):
+    def model(self) -> Model:
         """That fitted to all cells."""
         return self.groups[0].model
-
-    def run(self, times: Sequence[float] | np.ndarray, tol: float, seed: int) -> list[Run]:
-        """All groups, unchanged."""
-        return [perturbation.follow(group, times, self.ends, held=None, tol=tol, seed=seed) for group in self.groups]
 
     def columns(self) -> dict[str, list[str]]:
         """What effects there are: one for each cluster, then mass and energy."""
         return {"effect": ["fate"] * len(self.names) + ["mass", "energy"], "fate": [*self.names, "", ""]}
 
-    def unchanged(self, before: Sequence[Run]) -> np.ndarray:
-        """Level of each effect without a change: shares of fates, final mass of a cell, and no energy distance."""
-        shares = [perturbation.share_of(run, g.counts) for run, g in zip(before, self.groups, strict=True)]
-        mass = [g.counts @ run.mass[-1] / g.counts.sum(axis=1) for run, g in zip(before, self.groups, strict=True)]
-        return np.array([*np.concatenate(shares).mean(axis=0), np.concatenate(mass).mean(), 0.0])
+    def table(self, found: Effects) -> pd.DataFrame:
+        """The effects in all replicates, one row each."""
+        return frame(self.columns(), found.levels, tested(found.values, self.share))
 
-
-def of_replicates(effects: perturbation.Effects) -> np.ndarray:
-    """The effects of `Setting.columns`, shape ``(r, n_clusters + 2)``."""
-    return np.column_stack([effects.fates, effects.mass[:, -1], effects.energy])
-
-
-def changed(effects: perturbation.Effects, unchanged: np.ndarray) -> np.ndarray:
-    """Level of each effect with a change."""
-    mass = unchanged[-2] * np.exp(effects.mass[:, -1].mean())
-    return np.array([*effects.shares.mean(axis=0), mass, effects.energy.mean()])
+    def outside_start(self, change: Change) -> float:
+        """Share of the cells that a change takes to where none were observed."""
+        group = self.groups[0]
+        moved = change.made(group.x, self.model.scaling)
+        away = outside(moved, self.there, self.model.scaling, self.trial.seed)
+        return float(np.average(away, weights=group.counts.sum(axis=0)))
 
 
 def prepared(
     adata: AnnData,
     cluster_key: str,
+    *,
+    held: bool,
     start: Any,
+    points: int,
+    noise: float,
     n_cells: int,
     n_replicates: int | None,
     key: str,
@@ -81,7 +76,7 @@ def prepared(
     tol: float,
     device: str,
 ) -> Setting:
-    """Arguments checked, cells drawn, models read.
+    """Arguments checked, cells drawn, models read; ``points``: times kept in each interval between time points.
 
     Replicates are draws of cells, with replacement, all for one model; or, of an ensemble, one draw for each model.
     """
@@ -91,11 +86,12 @@ def prepared(
     if n_replicates is not None:
         _checks.whole("n_replicates", n_replicates, least=2)
     _, snapshots, model = model_and_cells(adata, key, device)
+    check_noise(noise, model)
     pool, first = _cells.starting(snapshots, start)
     clusters = _clusters.of_end(adata, cluster_key, snapshots, -1)
-    last = float(snapshots.time_points[-1])
-    if not first < last:
-        msg = f"start is the last time point, {last:g}: a change has no time to act. Start from an earlier one."
+    times = snapshots.time_points
+    if not first < times[-1]:
+        msg = f"start is the last time point, {first:g}: a change has no time to act. Start from an earlier one."
         raise ValueError(msg)
     n_pool = len(np.unique(pool))
     if n_pool < LEAST_CELLS:
@@ -103,20 +99,27 @@ def prepared(
         raise ValueError(msg)
     n_models = len(_anndata.read_members(adata, key)) if n_replicates is None else 1
     models = [model, *(get.model(adata, key, member=k, device=device) for k in range(1, n_models))]
+    of_each = (n_replicates or REPLICATES) if n_models == 1 else 1
     rng = np.random.default_rng(seed)
-    groups = []
-    for one in models:
-        drawn = rng.choice(pool, ((n_replicates or REPLICATES) if n_models == 1 else 1, n_cells))
-        cells, place = np.unique(drawn, return_inverse=True)
-        counts = np.zeros((len(drawn), len(cells)))
-        np.add.at(counts, (np.arange(len(drawn))[:, None], place.reshape(drawn.shape)), 1)
-        groups.append(Group(one, snapshots.x[cells], counts))
+    groups = [_group(one, snapshots.x, rng.choice(pool, (of_each, n_cells)), bool(noise)) for one in models]
+    later = np.concatenate([[first], times[times > first]])
+    grid = [np.linspace(a, b, points + 1)[1:] for a, b in zip(later[:-1], later[1:], strict=True)]
     labelled = clusters.labels >= 0
     ends = Ends(snapshots.x[labelled], np.eye(len(clusters.names))[clusters.labels[labelled]])
-    share, replicates = (n_cells / len(pool), "cells") if n_models == 1 else (1.0, "models")
-    return Setting(snapshots, groups, ends, clusters.names, first, last, share, replicates)
+    trial = Trial(np.concatenate([[first], *grid]), ends, held, float(noise), tol, int(rng.integers(2**63)))
+    there = snapshots.x[snapshots.rows[_cells.place(snapshots, first)]]
+    share, of = (n_cells / len(pool), "cells") if n_models == 1 else (1.0, "models")
+    return Setting(snapshots, groups, trial, there, clusters.names, share, of)
 
 
-def frame(columns: dict[str, Any], unchanged: np.ndarray, changed: np.ndarray, tested: perturbation.Tested) -> Any:
-    """A table of effects, one row each."""
-    return pd.DataFrame({**columns, "unchanged": unchanged, "changed": changed, **tested._asdict()})
+def _group(model: Model, x: np.ndarray, drawn: np.ndarray, apart: bool) -> Group:
+    """Cells ``drawn``, shape ``(r, n)``, once each; ``apart``: as often as they were drawn, for noise of their own."""
+    cells, place = (drawn.ravel(), np.arange(drawn.size)) if apart else np.unique(drawn, return_inverse=True)
+    counts = np.zeros((len(drawn), len(cells)))
+    np.add.at(counts, (np.arange(len(drawn))[:, None], place.reshape(drawn.shape)), 1)
+    return Group(model, x[cells], counts)
+
+
+def frame(columns: dict[str, Any], levels: np.ndarray, found: Tested) -> pd.DataFrame:
+    """A table of ``q`` effects, one row each; ``levels``: unchanged and changed, shape ``(2, q)``."""
+    return pd.DataFrame({**columns, "unchanged": levels[0], "changed": levels[1], **found._asdict()})

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from vgfm_sc import _anndata
 from vgfm_sc.core import jobs
 from vgfm_sc.core.reading import perturbation
-from vgfm_sc.tl import _arguments, _cells, _changes, _perturbations
+from vgfm_sc.tl import _arguments, _changes, _perturbations
 
 
 def screen(
@@ -21,6 +21,7 @@ def screen(
     *,
     to: _changes.Wanted = "knockout",
     held: bool = True,
+    noise: float = 0.0,
     start: float | str | Sequence[int] | np.ndarray | None = None,
     n_cells: int = 200,
     n_replicates: int | None = None,
@@ -47,7 +48,7 @@ def screen(
         Column of ``obs`` with the clusters of the last time point, the fates, as in `vgfm_sc.tl.fate`.
     to
         What each gene is set to, as a value of ``genes`` in `vgfm_sc.tl.perturb`.
-    held, start, n_cells, n_replicates, key, seed, tol, device
+    held, noise, start, n_cells, n_replicates, key, seed, tol, device
         As in `vgfm_sc.tl.perturb`.
     progress
         Show a progress bar. `None` does unless ``scanpy.settings.verbosity`` is ``"error"``.
@@ -96,42 +97,39 @@ def screen(
     if not names or twice:
         msg = f"genes must name each gene once, and at least one; named more than once: {twice[: _changes.MOST_NAMED]}."
         raise ValueError(msg)
-    setting = _perturbations.prepared(adata, cluster_key, start, n_cells, n_replicates, key, seed, tol, device)
-    scaling, snapshots = setting.model.scaling, setting.snapshots
-    found = _changes.read(adata, names, snapshots.x, scaling, key)
+    setting = _perturbations.prepared(
+        adata,
+        cluster_key,
+        held=held,
+        start=start,
+        points=1,
+        noise=noise,
+        n_cells=n_cells,
+        n_replicates=n_replicates,
+        key=key,
+        seed=seed,
+        tol=tol,
+        device=device,
+    )
+    scaling = setting.model.scaling
+    found = _changes.read(adata, names, setting.snapshots.x, scaling, key)
     changes = [_changes.change(found, {name: to}) for name in names]
-    starting = setting.groups[0]
-    _changes.warn(found, changes, starting.x, scaling)
+    _changes.warn(found, changes, setting.groups[0].x, scaling)
 
-    times = [setting.first, *snapshots.time_points[snapshots.time_points > setting.first]]
-    before = setting.run(times, tol, seed)
-    work = [(setting.groups, before, change, times, setting.ends, held, tol, seed) for change in changes]
-    with tqdm(total=len(work), desc="genes", disable=not _arguments.shown(progress)) as bar:
-        every = []
-        for effects in jobs.each(_effects, work):
-            every.append(effects)
-            bar.update()
-    there = snapshots.x[snapshots.rows[_cells.place(snapshots, setting.first)]]
-    drawn, unchanged = starting.counts.sum(axis=0), setting.unchanged(before)
+    before = perturbation.baseline(setting.groups, setting.trial)
+    work = [(setting.groups, before, change, setting.trial) for change in changes]
     tables = []
-    for name, carried, change, effects in zip(names, found.carried, changes, every, strict=True):
-        tested = perturbation.tested(_perturbations.of_replicates(effects), setting.share)
-        level = _perturbations.changed(effects, unchanged)
-        table = _perturbations.frame({**setting.columns(), "names": name}, unchanged, level, tested)
-        away = perturbation.outside(change.made(starting.x, scaling), there, scaling, seed)
-        tables.append(
-            table.assign(
-                carried=carried, outside_start=np.average(away, weights=drawn), outside_end=effects.outside.mean()
-            )
-        )
+    with tqdm(total=len(work), desc="genes", disable=not _arguments.shown(progress)) as bar:
+        for k, effects in enumerate(jobs.each(perturbation.perturbed, work)):
+            table = setting.table(effects)
+            table.insert(2, "names", names[k])
+            where = {"outside_start": setting.outside_start(changes[k]), "outside_end": effects.outside.mean()}
+            tables.append(table.assign(carried=found.carried[k], **where))
+            bar.update()
     table = _ranked(pd.concat(tables, ignore_index=True))
-    about = {"table": table, "cluster_key": cluster_key, "held": held, "of": setting.replicates}
+    about = {"table": table, "cluster_key": cluster_key, "held": held, "of": setting.of}
     _anndata.write_derived(adata, key, {}, screen=about)
     return table.copy()
-
-
-def _effects(groups, before, change, times, ends, held, tol, seed) -> perturbation.Effects:
-    return perturbation.perturbed(groups, before, change, times, ends, held=held, tol=tol, seed=seed)
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

@@ -109,6 +109,7 @@ def follow(
     branching: bool,
     step: float,
     seed: int,
+    twins: np.ndarray | None = None,
 ) -> Paths:
     """Follow cells at ``x``, shape ``(n, d)``, each of mass 1, from ``times[0]`` through the others.
 
@@ -116,11 +117,16 @@ def follow(
     motion per axis of ``x`` and per square root of unit time, in the units of ``x``; ``step`` the longest step in
     unitless time, in which a mean interval is 1. Noise moves cells along the axes trained on: only there is the score
     known.
+
+    With ``twins``, and without branching, the second half of ``x`` are the cells of the first half at other places:
+    both take the same random numbers. The array, orthonormal directions along the axes trained on, shape
+    ``(q, n_axes)``, names those along which the second half is held; ``q`` may be 0.
     """
     scaling, networks = model.scaling, model.networks
     device = next(networks.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     start = torch.as_tensor(scaling.to_unitless(x), dtype=torch.float32, device=device)
+    held = None if twins is None else torch.as_tensor(twins, dtype=torch.float32, device=device)
     cells = _Population(start)
     kept, taken = [(cells.x, cells.mass(branching))], 0
     for k, (before, after) in enumerate(zip(times[:-1], times[1:], strict=True), start=1):
@@ -140,7 +146,7 @@ def follow(
             spread = noise * math.sqrt(abs(last - first) / n_steps) / scaling.length
             for t, t_next, growth in zip(grid[:-1], grid[1:], common.tolist(), strict=True):
                 here = cells.x[cells.living.to(device)]
-                there, log_growth = _heun(networks, t, t_next - t, here, spread, generator)
+                there, log_growth = _heun(networks, t, t_next - t, here, spread, generator, held)
                 cells.x = cells.x.index_copy(0, cells.living.to(device), there)
                 log_growth = log_growth.cpu().double() + growth
                 if branching:
@@ -159,22 +165,40 @@ def _ticks(scaling: Scaling, before: float, after: float) -> float:
 
 
 def _heun(
-    networks: Networks, t: float, h: float, x: Tensor, spread: float, generator: torch.Generator
+    networks: Networks,
+    t: float,
+    h: float,
+    x: Tensor,
+    spread: float,
+    generator: torch.Generator,
+    twins: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Positions, shape ``(n, d)``, and growth in log mass without the common rate, ``(n,)``, after a step ``h``.
 
-    ``spread``: standard deviation of its noise. With noise cells stay in the box of the data: where there are none
-    the networks answer anything.
+    ``spread``: standard deviation of its noise. With noise cells stay in the box of the data: where there
+    are none the networks answer anything. ``twins``: as `follow` has them.
     """
     shift: Tensor | float = 0.0
     if spread:
-        shift = spread * torch.randn(x.shape, generator=generator).to(x.device)
+        alike = 1 if twins is None else 2
+        drawn = torch.randn((len(x) // alike, x.shape[1]), generator=generator)
+        shift = spread * drawn.repeat(alike, 1).to(x.device)
     b0, g0 = _change(networks, t, h, x, spread)
-    b1, g1 = _change(networks, t + h, h, x + b0 + shift, spread)
+    b1, g1 = _change(networks, t + h, h, _kept(x, x + b0 + shift, twins), spread)
     there = x + (b0 + b1) / 2 + shift
     if spread:
         there = there.clamp(networks.low, networks.high)
+    there = _kept(x, there, twins)
     return there, h / 2 * (g0 + g1)
+
+
+def _kept(x: Tensor, there: Tensor, twins: Tensor | None) -> Tensor:
+    """``there``, but what the second half of the cells had at ``x`` along ``twins`` it has still."""
+    if twins is None:
+        return there
+    half = len(x) // 2
+    back = (x[half:] - there[half:]) @ twins.T @ twins
+    return torch.cat([there[:half], there[half:] + back])
 
 
 def _change(networks: Networks, t: float, h: float, x: Tensor, spread: float) -> tuple[Tensor, Tensor]:

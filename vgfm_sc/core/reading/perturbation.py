@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from scipy.spatial.distance import cdist
 
+from vgfm_sc.core.dynamics import chance
 from vgfm_sc.core.dynamics.model import Model
 from vgfm_sc.core.dynamics.scaling import Scaling
 from vgfm_sc.core.neighbours import nearest
+from vgfm_sc.core.reading.effects import Effects, Run, effects
+from vgfm_sc.core.reading.fates import STEP
 from vgfm_sc.core.reading.projection import NEIGHBOURS, carry, searched
-
-LEVEL = 0.95
-"""Of intervals."""
 
 
 class Change(NamedTuple):
@@ -65,42 +63,26 @@ class Ends(NamedTuple):
     shares: np.ndarray
 
 
-class Run(NamedTuple):
-    """A group followed through ``n_times`` times.
+class Trial(NamedTuple):
+    """How cells are followed: through ``times`` to the clusters of ``ends``; `Model.simulate` says what ``tol`` is.
 
-    ``mass``: shape ``(n_times, n)``. ``ends``: positions at the last time as `along` has them, ``(n, n_axes)``.
-    ``shares``: of the clusters there, ``(n, n_clusters)``. ``outside``: whether a cell there is `outside`, ``(n,)``.
+    ``held``: whether changed cells stay changed. ``noise``: standard deviation of random steps per axis and square root
+    of unit time, in units of the representation. ``seed``: of these, and of the cells searched for neighbours.
     """
 
+    times: Sequence[float] | np.ndarray
+    ends: Ends
+    held: bool
+    noise: float
+    tol: float
+    seed: int
+
+
+class Course(NamedTuple):
+    """Cells through the times of a trial: positions, shape ``(n_times, n, d)``, and mass, shape ``(n_times, n)``."""
+
+    positions: np.ndarray
     mass: np.ndarray
-    ends: np.ndarray
-    shares: np.ndarray
-    outside: np.ndarray
-
-
-class Effects(NamedTuple):
-    """Changed less unchanged, one row for each replicate.
-
-    ``fates``: log ratio of the share of each cluster, ``(r, n_clusters)``. ``mass``: of log total mass at each time,
-    ``(r, n_times)``. ``energy``: energy distance of the ends, shape ``(r,)``. ``shares``: of the changed,
-    ``(r, n_clusters)``. ``outside``: share of the changed cells that end outside, ``(r,)``.
-    """
-
-    fates: np.ndarray
-    mass: np.ndarray
-    energy: np.ndarray
-    shares: np.ndarray
-    outside: np.ndarray
-
-
-class Tested(NamedTuple):
-    """Of ``q`` effects, each of shape ``(q,)``."""
-
-    estimate: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    t: np.ndarray
-    pvals: np.ndarray
 
 
 def along(x: np.ndarray, scaling: Scaling) -> np.ndarray:
@@ -108,80 +90,63 @@ def along(x: np.ndarray, scaling: Scaling) -> np.ndarray:
     return scaling.to_unitless(x) * scaling.length
 
 
-def follow(
-    group: Group, times: Sequence[float] | np.ndarray, ends: Ends, *, held: np.ndarray | None, tol: float, seed: int
-) -> Run:
-    """Follow the cells of a group, not ``held`` or held to where they stand along these directions."""
-    mass, last = np.empty((len(times), len(group.x))), np.empty_like(group.x)
-    for block, at, weight in group.model.followed(group.x, times, tol=tol, held=held):
-        mass[:, block], last[block] = weight, at[-1]
-    scaling = group.model.scaling
-    shares = carry(ends.x, ends.shares, last, scaling, seed)
-    return Run(mass, along(last, scaling), shares, outside(last, ends.x, scaling, seed))
-
-
-def perturbed(
-    groups: Sequence[Group],
-    before: Sequence[Run],
-    change: Change,
-    times: Sequence[float] | np.ndarray,
-    ends: Ends,
-    *,
-    held: bool,
-    tol: float,
-    seed: int,
-) -> Effects:
-    """Effects of a change on groups whose runs without it are ``before``."""
-    found = []
-    for group, run in zip(groups, before, strict=True):
-        moved = group._replace(x=change.made(group.x, group.model.scaling))
-        again = follow(moved, times, ends, held=change.directions if held else None, tol=tol, seed=seed)
-        found.append(effects(run, again, group.counts, change.directions))
-    return Effects(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-
-
-def effects(before: Run, after: Run, counts: np.ndarray, directions: np.ndarray) -> Effects:
-    """What differs between two runs of the same cells, in each replicate; energy without what lies along directions."""
-    totals = [counts @ run.mass.T for run in (before, after)]
-    shares = [share_of(run, counts) for run in (before, after)]
-    ends = [run.ends - (run.ends @ directions.T) @ directions for run in (before, after)]
-    energy = [
-        paired_energy(*(end[drawn] for end in ends), *(row[drawn] * run.mass[-1][drawn] for run in (before, after)))
-        for row in counts
-        for drawn in (row > 0,)
-    ]
-    return Effects(
-        np.log(shares[1]) - np.log(shares[0]),
-        np.log(totals[1]) - np.log(totals[0]),
-        np.array(energy),
-        shares[1],
-        (counts @ after.outside) / counts.sum(axis=1),
+def courses(model: Model, x: np.ndarray, change: Change, trial: Trial) -> tuple[Course, Course]:
+    """Cells at ``x``, shape ``(n, d)``, unchanged and changed, with the same random numbers."""
+    if not trial.noise:
+        return unchanged(model, x, trial), _changed(model, x, change, trial)
+    directions = change.directions if trial.held else np.empty((0, change.weights.shape[1]))
+    both = chance.follow(
+        model,
+        np.concatenate([x, change.made(x, model.scaling)]),
+        trial.times,
+        noise=trial.noise,
+        branching=False,
+        step=STEP,
+        seed=trial.seed,
+        twins=directions,
+    )
+    first, second = slice(len(x)), slice(len(x), None)
+    return (
+        Course(both.positions[:, first], both.mass[:, first]),
+        Course(both.positions[:, second], both.mass[:, second]),
     )
 
 
-def share_of(run: Run, counts: np.ndarray) -> np.ndarray:
-    """Of each cluster at the end of each replicate, by mass, shape ``(r, n_clusters)``.
-
-    Half a cell of mean mass is added to each, so that a cluster that none reaches has a log ratio.
-    """
-    weight, half = counts * run.mass[-1], 0.5 / counts.sum(axis=1, keepdims=True)
-    reached = (weight @ run.shares) / weight.sum(axis=1, keepdims=True)
-    return (reached + half) / (1 + half * run.shares.shape[1])
+def unchanged(model: Model, x: np.ndarray, trial: Trial) -> Course:
+    """Without a change and without noise."""
+    return Course(*model.simulate(x, trial.times, tol=trial.tol))
 
 
-def paired_energy(x: np.ndarray, y: np.ndarray, w: np.ndarray, v: np.ndarray) -> float:
-    """Energy distance of cells ``x``, shape ``(n, d)``, from the same cells at ``y``, with weights ``w`` and ``v``.
+def _changed(model: Model, x: np.ndarray, change: Change, trial: Trial) -> Course:
+    held = change.directions if trial.held else None
+    return Course(*model.simulate(change.made(x, model.scaling), trial.times, tol=trial.tol, held=held))
 
-    Only pairs of two different cells count: without a change it is exactly 0. NaN for a single cell.
-    """
 
-    def mean(a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndarray) -> float:
-        distance = cdist(a, b)
-        np.fill_diagonal(distance, 0)
-        pairs = of_a.sum() * of_b.sum() - float(of_a @ of_b)
-        return float(of_a @ distance @ of_b) / pairs if len(a) > 1 else float("nan")
+def run_of(model: Model, course: Course, trial: Trial) -> Run:
+    """What is compared of a course."""
+    scaling, last = model.scaling, np.asarray(course.positions[-1], dtype=float)
+    shares = carry(trial.ends.x, trial.ends.shares, last, scaling, trial.seed)
+    away = outside(last, trial.ends.x, scaling, trial.seed)
+    return Run(np.asarray(course.mass, dtype=float), along(last, scaling), shares, away)
 
-    return 2 * mean(x, y, w, v) - mean(x, x, w, w) - mean(y, y, v, v)
+
+def baseline(groups: Sequence[Group], trial: Trial) -> list[Run] | None:
+    """Runs without a change, which all changes are compared with; `None` with noise, as each change has its own."""
+    if trial.noise:
+        return None
+    return [run_of(group.model, unchanged(group.model, group.x, trial), trial) for group in groups]
+
+
+def perturbed(groups: Sequence[Group], before: Sequence[Run] | None, change: Change, trial: Trial) -> Effects:
+    """Effects of a change on groups; ``before``: their `baseline`."""
+    found = []
+    for k, group in enumerate(groups):
+        if before is None:
+            run, again = (run_of(group.model, c, trial) for c in courses(group.model, group.x, change, trial))
+        else:
+            run, again = before[k], run_of(group.model, _changed(group.model, group.x, change, trial), trial)
+        found.append(effects(run, again, group.counts, change.directions))
+    return Effects(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def outside(points: np.ndarray, x: np.ndarray, scaling: Scaling, seed: int) -> np.ndarray:
@@ -194,18 +159,3 @@ def outside(points: np.ndarray, x: np.ndarray, scaling: Scaling, seed: int) -> n
     met, which = np.unique(index[:, 0], return_inverse=True)
     reach = nearest(cells[met], cells, min(NEIGHBOURS + 1, len(cells)))[0][:, -1]
     return distance[:, 0] > reach[which]
-
-
-def tested(values: np.ndarray, share: float) -> Tested:
-    """Mean, 95% interval and two-sided t test of ``values``, one row a replicate, shape ``(r, q)``.
-
-    ``share``: variance of a replicate that another sample of all cells would have, as a part of that of a replicate.
-    The variance of the mean is that and what the number of replicates leaves open.
-    """
-    r = len(values)
-    mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
-    error = sd * np.sqrt(share + 1 / r)
-    with np.errstate(divide="ignore", invalid="ignore"):  # the same in all replicates is infinitely sure, unless 0
-        t = np.where((mean == 0) & (error == 0), 0, mean / error)
-    reach = stats.t.ppf((1 + LEVEL) / 2, r - 1) * error
-    return Tested(mean, mean - reach, mean + reach, t, 2 * stats.t.sf(np.abs(t), r - 1))
