@@ -173,6 +173,16 @@ def test_a_new_fit_drops_it(on_genes, small):
     assert "perturbations" not in adata.uns["vgfm"]
 
 
+def test_replicates_of_cells_that_were_not_asked_for_are_warned_of(on_genes):
+    adata = on_genes.copy()
+    with pytest.warns(UserWarning, match="one model.*n_models=5") as heard:
+        tl.perturb(adata, {"gene1": 0.0}, "branch", n_cells=20)
+    assert len(heard) == 1 and heard[0].filename == __file__
+    assert kept(adata, "gene1")["replicates"]["replicate"].nunique() == 10
+    with pytest.warns(UserWarning, match="one model"):
+        tl.screen(adata, ["gene1"], "branch", n_cells=20, progress=False)
+
+
 def test_values_that_no_cell_has_are_named(on_genes):
     high = float(on_genes.X[:, 0].max())
     with pytest.warns(UserWarning, match=rf"gene1 to 9 \(seen: 0 to {high:.3g}\)"):

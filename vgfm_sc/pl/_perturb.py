@@ -73,7 +73,7 @@ def perturb(
     --------
     >>> import vgfm_sc
     >>> adata = vgfm_sc.datasets.regulatory_network()
-    >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep=None, n_models=3)
     >>> vgfm_sc.tl.perturb(adata, {"driver_a": "knockout"}, "branch")
     >>> vgfm_sc.pl.perturb(adata)
     """

@@ -77,7 +77,7 @@ def screen(
     --------
     >>> import vgfm_sc
     >>> adata = vgfm_sc.datasets.regulatory_network()
-    >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep=None, n_models=3)
     >>> vgfm_sc.tl.screen(adata, ["driver_a", "driver_b", "cycle"], "branch")
     >>> vgfm_sc.pl.screen(adata)
     """

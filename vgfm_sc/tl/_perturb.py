@@ -39,11 +39,11 @@ def perturb(
     and growth are those of cells that have them; without, the genes are changed at the start and then move as the model
     says.
 
-    The model has learnt how cells with more or less of a gene moved and grew, not what the gene does. A change gives
-    the right answer as far as cells with other values of the gene differ by nothing else that matters. Genes that go
-    together in all cells cannot be told apart, and a component moves many genes at once: a marker of a fate can look
-    like its driver. A fit on genes (``use_rep=None``) separates more than a fit on components, and an effect is a
-    hypothesis for an experiment.
+    The model has learnt how cells with more or less of a gene moved and grew, not what the gene does. The answer is
+    right only if cells with other values of the gene differ in nothing else that matters. Genes that go together in
+    all cells cannot be told apart, so a marker of a fate can look like its driver. A fit on genes (``use_rep=None``)
+    separates more genes than a fit on components, which change many genes at once. Take an effect for a hypothesis
+    that an experiment has to test.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def perturb(
     n_cells
         Cells of each replicate, drawn with replacement.
     n_replicates
-        Draws of cells, all followed by the model fitted to all cells. `None` is 10 after a fit with one model. After a
-        fit with ``n_models`` above 1 it is one draw for each model, followed by that model.
+        Draws of cells, all followed by the model fitted to all cells. `None` is one draw for each model of an ensemble
+        (``n_models`` of `vgfm_sc.tl.fit`), followed by that model; after a fit with one model 10 draws, and a warning.
     key
         The fit's ``key_added``.
     key_added
@@ -93,10 +93,10 @@ def perturb(
         in units of the representation, without the directions of the changed genes themselves.
     ``low``, ``high``
         95% interval of the estimate, from the t distribution. With replicates of cells it covers **what another sample
-        of starting cells would change, and nothing of what the model may have learnt wrong**: a small effect of a gene
-        that does nothing may well lie outside 0. With the models of an ensemble it also covers another sample of cells
-        to train on and another start of training. No interval covers what all models have in common, such as genes
-        that cannot be told apart.
+        of starting cells would change, and nothing of what the model has learnt by chance**: most genes that do
+        nothing then have an interval that leaves out 0. With the models of an ensemble it also covers another sample
+        of cells to train on and another start of training. No interval covers what all models have in common, such as
+        genes that cannot be told apart.
     ``t``, ``pvals``
         Of the estimate, and two-sided. `vgfm_sc.tl.screen` corrects for the number of genes.
 
@@ -130,13 +130,14 @@ def perturb(
     Warns
     -----
     UserWarning
-        A value lies outside what cells have, or the representation carries less than 10% of a gene.
+        A value lies outside what cells have; the representation carries less than 10% of a gene; or the fit has one
+        model and ``n_replicates`` is not given.
 
     Examples
     --------
     >>> import vgfm_sc
     >>> adata = vgfm_sc.datasets.regulatory_network()
-    >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep=None, n_models=3)
     >>> vgfm_sc.tl.perturb(adata, {"driver_a": "knockout"}, "branch")
     """
     wanted = _changes.checked(genes)
@@ -160,6 +161,7 @@ def perturb(
     found = _changes.read(adata, list(wanted), setting.snapshots.x, scaling, key)
     change = _changes.change(found, wanted)
     _changes.warn(found, [change], group.x, scaling)
+    setting.warn_of_one_model(n_replicates)
 
     before = perturbation.baseline(setting.groups, trial)
     effects = perturbation.perturbed(setting.groups, before, change, trial)

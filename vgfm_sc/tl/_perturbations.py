@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -59,6 +60,16 @@ class Setting(NamedTuple):
         moved = change.made(group.x, self.model.scaling)
         away = outside(moved, self.there, self.model.scaling, self.trial.seed)
         return float(np.average(away, weights=group.counts.sum(axis=0)))
+
+    def warn_of_one_model(self, n_replicates: int | None) -> None:
+        """Warn of replicates of cells, unless they were asked for."""
+        if self.of == "cells" and n_replicates is None:
+            msg = (
+                "This fit has one model, so intervals and p-values only say what another draw of cells would change. "
+                "Genes that do nothing often come out as significant by what this model has learnt by chance. Fit with "
+                "n_models=5 to cover that, or pass n_replicates if replicates of cells are meant."
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def prepared(

@@ -115,6 +115,7 @@ def screen(
     found = _changes.read(adata, names, setting.snapshots.x, scaling, key)
     changes = [_changes.change(found, {name: to}) for name in names]
     _changes.warn(found, changes, setting.groups[0].x, scaling)
+    setting.warn_of_one_model(n_replicates)
 
     before = perturbation.baseline(setting.groups, setting.trial)
     work = [(setting.groups, before, change, setting.trial) for change in changes]
