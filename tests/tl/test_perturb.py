@@ -254,16 +254,18 @@ def test_what_the_data_do_not_allow_is_refused(on_pca, fitted, unchanged):
 
 
 def test_genes_that_always_go_together_cannot_be_changed_apart():
-    genes = _changes.Genes(
-        ["a", "b", "c"],
-        np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]]),
-        np.zeros(3),
-        np.ones(3),
-        np.random.default_rng(0).gamma(1.0, size=(20, 3)),
-    )
+    weights, of_each = np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]]), np.ones(3)
+    genes = _changes.Genes(["a", "b", "c"], weights, *[of_each] * 6)
     with pytest.raises(ValueError, match=r"2 genes cannot be changed at once.*\['a', 'b'\] always change together"):
-        _changes.change(genes, {"a": 1.0, "b": 1.0})
-    assert _changes.change(genes, {"a": 1.0, "c": "knockout"}).weights.shape == (2, 3)
+        _changes.change(genes, ["a", "b"])
+    assert _changes.change(genes, ["c", "a"]).weights.tolist() == weights[[2, 0]].tolist()
+
+
+def test_expression_is_read_some_genes_at_a_time(on_pca, monkeypatch):
+    whole = tl.screen(on_pca.copy(), ["gene3", "gene0", "gene7"], "cell_type", to="overexpress", **FEW)
+    monkeypatch.setattr(_changes, "GENES_AT_ONCE", 2)
+    parts = tl.screen(on_pca.copy(), ["gene3", "gene0", "gene7"], "cell_type", to="overexpress", **FEW)
+    pd.testing.assert_frame_equal(parts, whole)
 
 
 def test_genes_that_do_not_vary_are_refused(small):

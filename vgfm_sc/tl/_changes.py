@@ -34,6 +34,9 @@ NEAR = 0.05
 DEPENDENT = 1e-6
 """Smallest over largest singular value of the loadings below which genes cannot be changed one without another."""
 
+GENES_AT_ONCE = 100
+"""Genes whose expression is held at once, in all cells."""
+
 MOST_NAMED = 10
 """Genes that a message lists."""
 
@@ -44,41 +47,25 @@ CLOSE_NAMES = 3
 class Genes(NamedTuple):
     """Genes by name, shape ``(p,)``, as the model sees them and as they are.
 
-    ``weights``, shape ``(p, n_axes)``, and ``level``, ``(p,)``: as in `Change`. ``carried``: share of the variance over
-    all cells that the representation carries, ``(p,)``. ``observed``: expression of the cells, shape ``(n_obs, p)``.
+    ``weights``, shape ``(p, n_axes)``, ``level``, ``scale`` and ``shift``, ``(p,)``: as in `Change`. ``carried``: share
+    of the variance over all cells that the representation carries, ``(p,)``. ``low``, ``high``: least and largest value
+    of any cell, ``(p,)``.
     """
 
     names: list[str]
     weights: np.ndarray
     level: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
     carried: np.ndarray
-    observed: np.ndarray
-
-    def some(self, names: Sequence[str]) -> Genes:
-        """Those of ``names``."""
-        at = [self.names.index(name) for name in names]
-        return Genes(list(names), self.weights[at], self.level[at], self.carried[at], self.observed[:, at])
+    low: np.ndarray
+    high: np.ndarray
 
 
-def read(adata: AnnData, names: Sequence[str], x: np.ndarray, scaling: Scaling, key: str) -> Genes:
-    """The genes ``names`` under the fit ``key``; ``x``: positions of all cells, shape ``(n_obs, d)``."""
-    loadings = _anndata.read_loadings(adata, key)
-    known = [str(name) for name in adata.var_names[loadings.genes]]
-    places = dict(zip(known, range(len(known)), strict=True))
-    missing = [name for name in names if name not in places]
-    if missing:
-        there = [name for name in missing if name in adata.var_names]
-        if there:
-            msg = (
-                f"{there[:MOST_NAMED]} were not part of the PCA or of the genes of the fit under {key!r}, which cannot "
-                f"say what they do. {len(known)} genes can be changed; run `sc.pp.pca` and `vgfm_sc.tl.fit` with more."
-            )
-            raise KeyError(msg)
-        offered = {name: _close(name, known) for name in missing[:MOST_NAMED]}
-        said = ", ".join(f"{name!r} (nearest: {found})" for name, found in offered.items())
-        msg = f"{len(missing)} of {len(names)} genes are not in adata.var_names: {said}."
-        raise KeyError(msg)
-    at = np.array([places[name] for name in names])
+def read(adata: AnnData, genes: Mapping[str, Wanted], x: np.ndarray, scaling: Scaling, key: str) -> Genes:
+    """The genes of the fit ``key`` and what is wanted of them; ``x``: positions of all cells, shape ``(n_obs, d)``."""
+    names, loadings = list(genes), _anndata.read_loadings(adata, key)
+    at = _places(adata, names, loadings, key)
     weights = loadings.along(scaling.axes, at)
     origin = loadings.mean + (scaling.centre if loadings.matrix is None else loadings.matrix @ scaling.centre)
     spread = (along(x, scaling) @ weights.T).std(axis=0)
@@ -87,14 +74,40 @@ def read(adata: AnnData, names: Sequence[str], x: np.ndarray, scaling: Scaling, 
     if still:
         msg = f"{still[:MOST_NAMED]} do not vary over the cells of the fit, so the model cannot say what they do."
         raise ValueError(msg)
-    observed = _anndata.read_genes(adata, list(names), loadings.layer)
-    return Genes(list(names), weights, origin[at], np.minimum((spread / sd) ** 2, 1.0), observed)
+    lines = []
+    for first in range(0, len(names), GENES_AT_ONCE):
+        some = names[first : first + GENES_AT_ONCE]
+        seen = _anndata.read_genes(adata, some, loadings.layer)
+        lines += [
+            (*_line(genes[name], values), values.min(), values.max()) for name, values in zip(some, seen.T, strict=True)
+        ]
+    scale, shift, low, high = np.array(lines, dtype=float).T
+    return Genes(names, weights, origin[at], scale, shift, np.minimum((spread / sd) ** 2, 1.0), low, high)
+
+
+def _places(adata: AnnData, names: list[str], loadings: _anndata.Loadings, key: str) -> np.ndarray:
+    """Where the genes stand among those of the loadings."""
+    known = [str(name) for name in adata.var_names[loadings.genes]]
+    places = dict(zip(known, range(len(known)), strict=True))
+    missing = [name for name in names if name not in places]
+    there = [name for name in missing if name in adata.var_names]
+    if there:
+        msg = (
+            f"{there[:MOST_NAMED]} were not part of the PCA or of the genes of the fit under {key!r}, which cannot say "
+            f"what they do. {len(known)} genes can be changed; run `sc.pp.pca` and `vgfm_sc.tl.fit` with more."
+        )
+        raise KeyError(msg)
+    if missing:
+        said = ", ".join(f"{name!r} (nearest: {_close(name, known)})" for name in missing[:MOST_NAMED])
+        msg = f"{len(missing)} of {len(names)} genes are not in adata.var_names: {said}."
+        raise KeyError(msg)
+    return np.array([places[name] for name in names])
 
 
 def _close(name: str, known: list[str]) -> list[str]:
     """Names like ``name``, whatever their case."""
     lower = {other.lower(): other for other in known}
-    return [lower[found] for found in difflib.get_close_matches(name.lower(), list(lower), CLOSE_NAMES, 0.0)]
+    return [lower[found] for found in difflib.get_close_matches(name.lower(), list(lower), CLOSE_NAMES)]
 
 
 def checked(genes: Any) -> dict[str, Wanted]:
@@ -129,18 +142,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(float(value))
 
 
-def change(genes: Genes, wanted: Mapping[str, Wanted]) -> Change:
-    """The change that makes ``wanted`` of its genes."""
-    some = genes.some(list(wanted))
-    scale, shift = np.array([_line(one, seen) for one, seen in zip(wanted.values(), some.observed.T, strict=True)]).T
-    size = np.linalg.svd(some.weights / np.linalg.norm(some.weights, axis=1, keepdims=True), compute_uv=False)
-    if len(wanted) > some.weights.shape[1] or size[-1] < DEPENDENT * size[0]:
+def change(genes: Genes, names: Sequence[str]) -> Change:
+    """The change that makes of the genes ``names`` what is wanted of them."""
+    at = [genes.names.index(name) for name in names]
+    weights = genes.weights[at]
+    size = np.linalg.svd(weights / np.linalg.norm(weights, axis=1, keepdims=True), compute_uv=False)
+    if len(names) > weights.shape[1] or size[-1] < DEPENDENT * size[0]:
         msg = (
-            f"{len(wanted)} genes cannot be changed at once: along the {some.weights.shape[1]} axes of the "
-            f"representation, some of {some.names[:MOST_NAMED]} always change together. Change fewer genes."
+            f"{len(names)} genes cannot be changed at once: along the {weights.shape[1]} axes of the representation, "
+            f"some of {list(names)[:MOST_NAMED]} always change together. Change fewer genes."
         )
         raise ValueError(msg)
-    return Change(some.weights, some.level, scale, shift)
+    return Change(weights, genes.level[at], genes.scale[at], genes.shift[at])
 
 
 def _line(wanted: Wanted, seen: np.ndarray) -> tuple[float, float]:
@@ -171,16 +184,15 @@ def warn(genes: Genes, changes: Sequence[Change], x: np.ndarray, scaling: Scalin
             f"{', '.join(few[:MOST_NAMED])}. What it says of a change of these is hardly about them."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
-    wanted = np.hstack([change.wanted(change.values(x, scaling)) for change in changes])
-    scaled = np.concatenate([change.scale for change in changes]) != 0
-    low, high = genes.observed.min(axis=0), genes.observed.max(axis=0)
-    least, most = low - NEAR * (high - low), high + NEAR * (high - low)
     now = np.hstack([change.values(x, scaling) for change in changes])
-    beyond = ((wanted < least) & ~(scaled & (now < least))) | ((wanted > most) & ~(scaled & (now > most)))
+    wanted, moves = genes.scale * now + genes.shift, genes.scale != 0
+    room = NEAR * (genes.high - genes.low)
+    least, most = genes.low - room, genes.high + room
+    beyond = ((wanted < least) & ~(moves & (now < least))) | ((wanted > most) & ~(moves & (now > most)))
     off = [
         f"{name} to {wanted[:, k].min():.3g}"
         + (f" to {wanted[:, k].max():.3g}" if np.ptp(wanted[:, k]) else "")
-        + f" (seen: {low[k]:.3g} to {high[k]:.3g})"
+        + f" (seen: {genes.low[k]:.3g} to {genes.high[k]:.3g})"
         for k, name in enumerate(genes.names)
         if beyond[:, k].any()
     ]

@@ -158,8 +158,8 @@ def perturb(
         device=device,
     )
     scaling, trial, group = setting.model.scaling, setting.trial, setting.groups[0]
-    found = _changes.read(adata, list(wanted), setting.snapshots.x, scaling, key)
-    change = _changes.change(found, wanted)
+    found = _changes.read(adata, wanted, setting.snapshots.x, scaling, key)
+    change = _changes.change(found, found.names)
     _changes.warn(found, [change], group.x, scaling)
     setting.warn_of_one_model(n_replicates)
 

@@ -112,8 +112,8 @@ def screen(
         device=device,
     )
     scaling = setting.model.scaling
-    found = _changes.read(adata, names, setting.snapshots.x, scaling, key)
-    changes = [_changes.change(found, {name: to}) for name in names]
+    found = _changes.read(adata, dict.fromkeys(names, to), setting.snapshots.x, scaling, key)
+    changes = [_changes.change(found, [name]) for name in names]
     _changes.warn(found, changes, setting.groups[0].x, scaling)
     setting.warn_of_one_model(n_replicates)
 
