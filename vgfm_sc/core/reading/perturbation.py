@@ -17,10 +17,10 @@ from vgfm_sc.core.reading.projection import NEIGHBOURS, carry, searched
 
 
 class Change(NamedTuple):
-    """Genes, and what is made of them: a gene at value y goes to ``scale * y + shift``.
+    """Genes, and what is made of them: the value of each becomes ``scale * value + shift``.
 
-    A position ``x`` has the values ``level + y @ weights.T``, where ``y`` is the position from the centre along the
-    axes trained on, in units of the representation. ``weights``: shape ``(q, n_axes)``; the others: shape ``(q,)``.
+    A position has the values ``level + y @ weights.T``, where ``y`` is the position from the centre along the axes
+    trained on, in units of the representation. ``weights``: shape ``(q, n_axes)``; the others: shape ``(q,)``.
     """
 
     weights: np.ndarray
