@@ -338,6 +338,21 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "methods.wfr: noise": (on(made), making(methods.wfr, noise=-1), ValueError, "noise must be at least 0"),
     "methods.wfr: out of reach": (on(made), fitting(method=methods.wfr(delta=0.01)), ValueError,
                                   r"delta=0\.01 is too small: \d+ of 20 earlier .*Raise delta above 0\.\d+"),
+    "methods.manifold: neighbours": (on(made), making(methods.manifold, n_neighbors=0), ValueError,
+                                    "n_neighbors must be at least 2, got 0"),
+    "methods.manifold: detour": (on(made), making(methods.manifold, detour=0.5), ValueError,
+                                 "detour must be at least 1, at which paths are straight, got 0.5"),
+    "methods.manifold: more neighbours than cells": (
+        on(made), fitting(method=methods.manifold(n_neighbors=500)), ValueError,
+        r"n_neighbors=500 needs more than 500 cells at different places, found 50\. Lower n_neighbors.*method='vgfm'"),
+    "methods.manifold: no ranks left": (
+        on(lambda: made((2, 2))), fitting(method="manifold"), ValueError,
+        r"n_neighbors=5 needs more than 5 cells .*found 4"),
+    "methods.manifold: prior": (
+        on(made), fitting(method=methods.manifold(balanced=True), growth_prior="prior"), ValueError,
+        "method='otmfm' makes all cells grow alike"),
+    "methods.Method: prepare": (on(made), making(methods.Method, coupling=min, prepare=1), TypeError,
+                                "prepare must be a function or None, got 1"),
     "methods.Method: sigma": (on(made), making(methods.Method, coupling=min, sigma=0), ValueError, "sigma must be"),
     "methods.Method: noise": (on(made), making(methods.Method, coupling=min, noise=-1), ValueError, "at least 0"),
     "methods.Method: no function": (on(made), making(methods.Method, coupling="vgfm"), TypeError, "a function"),

@@ -53,6 +53,7 @@ WAYS = {
     "vgfm": {},
     "otcfm": {"method": "otcfm"},
     "as published": {"method": methods.vgfm(drift_rho=None, smooth=False, shared_growth=False)},
+    "manifold": {"method": "manifold"},
     "ensemble": {"n_models": 2},
     "validation": {"validation": 0.3},
     "prior": {"growth_prior": "prior"},

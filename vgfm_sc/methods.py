@@ -6,15 +6,16 @@ Write your own by filling in `Method` and passing it to ``vgfm_sc.tl.fit(..., me
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from vgfm_sc import _checks
 from vgfm_sc.core import path as paths
+from vgfm_sc.core.geodesics import geodesics
 from vgfm_sc.core.transport import entropic
 
-__all__ = ["Method", "bridge", "otcfm", "vgfm", "wfr"]
+__all__ = ["Method", "bridge", "manifold", "otcfm", "vgfm", "wfr"]
 
 
 def __dir__() -> list[str]:
@@ -60,6 +61,10 @@ class Method:
         Whether the coupling takes the keyword ``clones``, a pair of integer arrays of shapes ``(n,)`` and ``(m,)``: the
         clone of each cell, -1 in cells without a barcode and where a clone was seen at one end of the interval alone.
         ``vgfm_sc.tl.fit(clone_key=...)`` needs it.
+    prepare
+        Function ``(cells, generator) -> path`` that makes the path function of a fit from its cells: unitless
+        positions of all snapshots, a list of float32 tensors of shapes ``(n_k, d)`` on the device of the fit, and a CPU
+        ``torch.Generator``. What it returns takes the place of ``path``. `None`: ``path`` is taken as it is.
     """
 
     coupling: Callable
@@ -71,12 +76,16 @@ class Method:
     shared_growth: bool = False
     sigma: float | None = None
     takes_clones: bool = False
+    prepare: Callable | None = None
 
     def __post_init__(self) -> None:
         for name in ("coupling", "path"):
             if not callable(getattr(self, name)):
                 msg = f"{name} must be a function, got {getattr(self, name)!r}."
                 raise TypeError(msg)
+        if self.prepare is not None and not callable(self.prepare):
+            msg = f"prepare must be a function or None, got {self.prepare!r}."
+            raise TypeError(msg)
         _checks.real("noise", self.noise, zero=True)
         if self.sigma is not None:
             _checks.real("sigma", self.sigma)
@@ -216,3 +225,58 @@ def wfr(*, delta: float = 1.0, eps: float = 0.002, noise: float = 0.75, smooth: 
     settings = {"delta": delta, "eps": eps, "noise": noise, "smooth": smooth}
     path = partial(paths.travelling, delta=delta)
     return Method(coupling, path, noise=noise, smooth=smooth, name="wfr", settings=settings)
+
+
+def manifold(
+    *,
+    detour: float = 4.0,
+    n_neighbors: int = 5,
+    balanced: bool = False,
+    eps: float = 0.002,
+    rho: float = 1.0,
+    drift_rho: float | None = 0.2,
+    noise: float = 0.75,
+    smooth: bool = True,
+    shared_growth: bool = True,
+) -> Method:
+    """Paths that keep to the data, as in metric flow matching (:cite:p:`Kapusniak24`): around gaps and not across them.
+
+    A pair of cells is joined by the shortest way among cells of all time points, where a length without cells costs
+    more than one with cells. Cells that are ahead or behind thus show the way. Where cells lie along a straight line,
+    the path is straight; see `vgfm_sc.core.geodesics`. Nothing is trained for it. Growth is as in `vgfm`.
+
+    Parameters
+    ----------
+    detour
+        Cost of a length far from all cells, over that of a length among cells, at least 1. A way around a gap is taken
+        unless it is that much longer than the one across; at 1 all paths are straight.
+    n_neighbors
+        How near a cell must be for a place to be among cells, at least 2: about as near as the neighbour of this rank
+        is among cells that cover the data evenly (300 at most). There must be more cells.
+    balanced
+        Couple cells as `otcfm` does, all of them growing alike: ``rho``, ``drift_rho`` and ``shared_growth`` then mean
+        nothing. This is OT-MFM with a graph in place of a trained network.
+    eps, rho, drift_rho, noise, shared_growth
+        As in `vgfm`.
+    smooth
+        Bend the paths so that velocity and growth are continuous across time points, the less the more a path turns by
+        itself.
+
+    Examples
+    --------
+    >>> import vgfm_sc
+    >>> adata = vgfm_sc.datasets.toggle_switch()
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_genes", method=vgfm_sc.methods.manifold())
+    """
+    _checks.real("detour", detour)
+    if detour < 1:
+        msg = f"detour must be at least 1, at which paths are straight, got {detour!r}."
+        raise ValueError(msg)
+    _checks.whole("n_neighbors", n_neighbors, least=2)
+    if balanced:
+        base = otcfm(eps=eps, noise=noise)
+    else:
+        base = vgfm(eps=eps, rho=rho, drift_rho=drift_rho, noise=noise, shared_growth=shared_growth)
+    settings = {**base.settings, "detour": detour, "n_neighbors": n_neighbors, "balanced": balanced, "smooth": smooth}
+    name, prepare = "otmfm" if balanced else "manifold", partial(geodesics, n_neighbors=n_neighbors, detour=detour)
+    return replace(base, prepare=prepare, smooth=smooth, name=name, settings=settings)

@@ -95,6 +95,7 @@ def test_a_finished_fit_is_taken_from_its_parts(unfitted, fitted, small, tmp_pat
         ({"method": methods.vgfm(shared_growth=False)}, 4),
         ({"method": "otcfm"}, 4),
         ({"method": methods.bridge(sigma=0.1)}, 4),
+        ({"method": methods.manifold(detour=3.0)}, 8),
         ({"mass": {0: 1, 1: 1, 2: 1, 3: 1, 4: 1}}, 8),
         ({"validation": 0.1}, 8),
     ],

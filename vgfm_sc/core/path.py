@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,10 @@ class PathPoint(NamedTuple):
     u: Tensor
     g: Tensor
     w: Tensor
+
+
+Path = Callable[[Tensor, Tensor, Tensor, Tensor], PathPoint]
+"""``(x0, x1, log_growth, s)``, as of `straight`."""
 
 
 def straight(x0: Tensor, x1: Tensor, log_growth: Tensor, s: Tensor) -> PathPoint:

@@ -22,11 +22,15 @@ MOST_WANDER = 1.0
 then tell of who became whom is next to nothing."""
 
 
+ALIKE = ("otcfm", "otmfm")
+"""Names of the methods in which all cells grow alike."""
+
+
 def check_method(method: str | methods.Method) -> methods.Method:
     """The method meant by a name, or the user's own."""
     if isinstance(method, methods.Method):
         return method
-    named = {"vgfm": methods.vgfm, "otcfm": methods.otcfm, "wfr": methods.wfr}
+    named = {"vgfm": methods.vgfm, "otcfm": methods.otcfm, "wfr": methods.wfr, "manifold": methods.manifold}
     if not isinstance(method, str) or method not in named:
         msg = f"Unknown method {method!r}. Available: {list(named)}, or a `vgfm_sc.methods.Method` of your own."
         raise ValueError(msg)
@@ -35,10 +39,10 @@ def check_method(method: str | methods.Method) -> methods.Method:
 
 def check_takes_prior(method: methods.Method) -> None:
     """Refuse a method in which no cell may differ in growth."""
-    if method.name == "otcfm":
+    if method.name in ALIKE:
         msg = (
-            "method='otcfm' makes all cells grow alike and has no use for growth_prior. Use method='vgfm', which with "
-            "a large rho follows the prior closely: method=vgfm_sc.methods.vgfm(rho=100)."
+            f"method={method.name!r} makes all cells grow alike and has no use for growth_prior. Use method='vgfm', "
+            "which with a large rho follows the prior closely: method=vgfm_sc.methods.vgfm(rho=100)."
         )
         raise ValueError(msg)
 

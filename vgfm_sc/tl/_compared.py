@@ -43,7 +43,7 @@ def named(given: Mapping[str, str | Method] | Sequence[str | Method], argument: 
 
 def taking_prior(methods: Mapping[str, Method]) -> list[str]:
     """Names of the methods in which cells may differ in growth; at least one must."""
-    takers = [name for name, method in methods.items() if method.name != "otcfm"]
+    takers = [name for name, method in methods.items() if method.name not in _arguments.ALIKE]
     if not takers:
         _arguments.check_takes_prior(next(iter(methods.values())))
     return takers

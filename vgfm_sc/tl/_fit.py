@@ -84,8 +84,8 @@ def fit(
         With ``use_rep=None``: names of genes, or a boolean column of ``var`` such as ``"highly_variable"``; `None`
         takes all. Their expression is held dense, in float64.
     method
-        ``"vgfm"``, ``"otcfm"`` (balanced transport, growth alike for all cells), ``"wfr"`` (Wasserstein-Fisher-Rao) or
-        a `vgfm_sc.methods.Method`.
+        ``"vgfm"``, ``"otcfm"`` (balanced transport, growth alike for all cells), ``"wfr"`` (Wasserstein-Fisher-Rao),
+        ``"manifold"`` (paths that keep to the data) or a `vgfm_sc.methods.Method`.
     time_map
         Values of ``obs[time_key]`` to numbers, for labels such as ``"E8.5"``. Wherever a call takes a time, a string is
         then a label and a number is a time; a number that could be both is refused.

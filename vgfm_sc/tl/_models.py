@@ -80,9 +80,8 @@ def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
         method = recipe.method
         versions = vgfm_sc.__version__, version("torch"), version("numpy")
         known = method.name, method.settings, method.noise, method.smooth, method.shared_growth
-        name = fingerprint(
-            list(course.arrays()), settings, versions, recipe.device, (*known, method.coupling, method.path)
-        )
+        functions = method.coupling, method.path, method.prepare
+        name = fingerprint(list(course.arrays()), settings, versions, recipe.device, (*known, *functions))
         checkpoint = Checkpoint(Path(recipe.checkpoint), name)
     with devices.telling_what_to_lower("training"):
         trained = train(

@@ -166,3 +166,39 @@ def test_bent_paths_stay_in_the_box_and_no_others_change():
         torch.testing.assert_close(bent(s, box).x, bent(s, None).x)
     h = 1e-5
     torch.testing.assert_close((bent(0.3 + h, box).x - bent(0.3 - h, box).x) / (2 * h), bent(0.3, box).u)
+
+
+def half_circles(x0, x1, log_growth, s):
+    """Up and over: paths that leave and arrive at a right angle to the straight line."""
+    u, turn = x1 - x0, torch.stack([x0[:, 1] - x1[:, 1], x1[:, 0] - x0[:, 0]], dim=1) / 2
+    angle = torch.pi * s[:, None]
+    x = (x0 + x1) / 2 - angle.cos() * u / 2 + angle.sin() * turn
+    return path.PathPoint(x, torch.pi * (angle.sin() * u / 2 + angle.cos() * turn), log_growth, (s * log_growth).exp())
+
+
+def test_slopes_of_a_path_are_means_over_the_paths_that_leave_and_arrive():
+    g = torch.Generator().manual_seed(0)
+    x0, x1 = (torch.randn(n, 2, generator=g, dtype=torch.float64) for n in (7, 9))
+    plan = torch.rand(7, 9, generator=g, dtype=torch.float64)
+    coupling = Coupling(csr_array(plan.numpy()), np.ones(7), True, 0, 0.0)
+    i, j = torch.arange(7).repeat_interleave(9), torch.arange(9).repeat(7)
+    for way in (path.straight, half_circles):
+        found = smoothing.node_slopes([coupling], [x0, x1], (0.0, 2.0), way)
+        for slopes, s, over in zip(found, (0.0, 1.0), (1, 0), strict=True):
+            u = way(x0[i], x1[j], torch.zeros(63), torch.full((63,), s, dtype=torch.float64)).u.reshape(7, 9, 2) / 2
+            want = (plan[..., None] * u).sum(dim=over) / plan.sum(dim=over)[:, None]
+            torch.testing.assert_close(slopes.v, want)
+    plain = smoothing.node_slopes([coupling], [x0, x1], (0.0, 2.0))
+    for one, other in zip(plain, smoothing.node_slopes([coupling], [x0, x1], (0.0, 2.0), path.straight), strict=True):
+        torch.testing.assert_close(one.v, other.v)
+        torch.testing.assert_close(one.g, other.g)
+
+
+def test_a_path_that_turns_is_bent_the_less_the_more_it_turns():
+    x0, x1 = torch.zeros(3, 2), torch.tensor([[2.0, 0.0]]).repeat(3, 1)
+    zeros, at = torch.zeros(3), smoothing.Slopes(torch.full((3, 2), 5.0), torch.full((3,), 0.5))
+    for way, share in ((path.straight, 1.0), (half_circles, 0.0)):
+        start, stop = way(x0, x1, zeros, zeros), way(x0, x1, zeros, zeros + 1)
+        for end, eased in zip((start, stop), smoothing.eased(start, stop, at, at), strict=True):
+            torch.testing.assert_close(eased.v, torch.lerp(end.u, at.v, share), atol=1e-5, rtol=1e-5)
+            assert eased.g is at.g

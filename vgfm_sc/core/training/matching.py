@@ -12,18 +12,15 @@ from torch import Tensor
 
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.dynamics.networks import Networks
-from vgfm_sc.core.path import PathPoint
+from vgfm_sc.core.path import Path, PathPoint
 from vgfm_sc.core.training.optim import Optimiser, move_towards
-from vgfm_sc.core.training.smoothing import Box, Slopes, bend
+from vgfm_sc.core.training.smoothing import Box, Slopes, bend, eased
 
 AVERAGE = 0.995
 """Decay of the weight average that is returned; early on a shorter window is used."""
 
 BLOCK_NUMBERS = 2**22
 """Coordinates drawn at once: many steps share one call, and no step touches more than a slice."""
-
-Path = Callable[[Tensor, Tensor, Tensor, Tensor], PathPoint]
-
 
 SCORE_BLUR = 0.3
 """Standard deviation, per axis, of the blur that the score is learnt with, as a share of the distance between a cell
@@ -74,7 +71,7 @@ class Interval:
     A pair is drawn half by the mass it starts with and half by the mass it ends with, and weighed by its mass at s:
     right at every s, and no weight exceeds about two where drawing from one end alone lets them grow as exp(g dt).
     Positions are blurred as ``spread`` says. With ``slopes``, those at the cells of either end, the path is bent to
-    meet them, as far as that leaves it in ``box``.
+    meet them, as far as that leaves it in ``box``; if it is ``curved``, the less the more it turns.
     """
 
     def __init__(
@@ -85,10 +82,12 @@ class Interval:
         path: Path,
         spread: Spread,
         slopes: tuple[Slopes, Slopes] | None,
+        *,
         box: Box | None = None,
+        curved: bool = False,
     ):
-        (self.x0, self.x1), self.times, self.path, self.spread, self.box = cells, times, path, spread, box
-        self.dt = times[1] - times[0]
+        (self.x0, self.x1), self.times, self.path, self.spread = cells, times, path, spread
+        self.dt, self.box, self.curved = times[1] - times[0], box, curved
         self.slopes = None if slopes is None else [Slopes(v * self.dt, g * self.dt) for v, g in slopes]
         plan = coupling.plan
         rows = np.repeat(np.arange(plan.shape[0]), np.diff(plan.indptr))
@@ -137,6 +136,8 @@ class Interval:
             return point
         start, stop = self.path(*ends, torch.zeros_like(s)), self.path(*ends, torch.ones_like(s))
         at0, at1 = (Slopes(v[index], g[index]) for (v, g), index in zip(self.slopes, (i, j), strict=True))
+        if self.curved:
+            at0, at1 = eased(start, stop, at0, at1)
         return bend(point, start, stop, at0, at1, s, self.box)
 
 

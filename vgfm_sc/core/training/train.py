@@ -17,6 +17,7 @@ from vgfm_sc.core.device import telling_what_to_lower
 from vgfm_sc.core.dynamics import stored
 from vgfm_sc.core.dynamics.networks import Networks
 from vgfm_sc.core.neighbours import spacing
+from vgfm_sc.core.path import Path
 from vgfm_sc.core.training import fitting, matching, smoothing
 from vgfm_sc.core.training.balance import balance
 from vgfm_sc.core.training.checkpoint import Checkpoint
@@ -48,19 +49,22 @@ def train(
 ) -> Trained:
     """Train on ``course``.
 
-    ``method`` has ``coupling``, ``path``, ``noise``, ``smooth`` and ``shared_growth``; its coupling takes ``clones``
-    where the course has them. Couplings and the matched networks are kept in ``checkpoint`` when they are done, and
-    taken from there if they have been before.
+    ``method`` has ``coupling``, ``path``, ``prepare``, ``noise``, ``smooth`` and ``shared_growth``; its coupling takes
+    ``clones`` where the course has them. Couplings and the matched networks are kept in ``checkpoint`` when they are
+    done, and taken from there if they have been before.
     """
+    cells = [torch.tensor(x, dtype=torch.float32, device=device) for x in course.positions]
+    path = method.path
+    if method.prepare is not None:  # first of all: it may refuse the cells
+        path = method.prepare(cells, torch.Generator().manual_seed(settings.seed))
     couplings = _couplings(course, method, settings.seed, device, bar, checkpoint)
     generator = torch.Generator().manual_seed(settings.seed)
-    cells = [torch.tensor(x, dtype=torch.float32, device=device) for x in course.positions]
     drawn = torch.Generator().manual_seed(settings.seed)
     networks = Networks(
         cells[0].shape[1], settings.width, settings.depth, 2 * len(couplings), drawn, with_score=settings.score
     ).to(device)
     networks.keep_to(torch.cat(cells))
-    intervals = _intervals(couplings, cells, course, method)
+    intervals = _intervals(couplings, cells, course, method, path)
     history = {}
     networks, history["matching"] = _matched(networks, intervals, settings, generator, bar, checkpoint)
     if settings.fit_steps:
@@ -160,14 +164,15 @@ def _coupled(
 
 
 def _intervals(
-    couplings: Sequence[Coupling], cells: Sequence[Tensor], course: Course, method: Any
+    couplings: Sequence[Coupling], cells: Sequence[Tensor], course: Course, method: Any, path: Path
 ) -> list[matching.Interval]:
     """What matching draws from: couplings, and the paths between their cells."""
     times, wander = course.times, course.wander or [0.0] * len(couplings)
     gaps = [spacing(x) for x in cells]
     noise = [method.noise * gap for gap in gaps]
     blur = [max(matching.SCORE_BLUR * gap, matching.LEAST_BLUR) for gap in gaps]
-    slopes = smoothing.node_slopes(couplings, cells, times) if method.smooth else None
+    curved = method.prepare is not None
+    slopes = smoothing.node_slopes(couplings, cells, times, path if curved else None) if method.smooth else None
     uneven = not np.allclose(np.diff(times), course.durations)  # training has a clock of its own
     box = smoothing.Box(*torch.cat(list(cells)).aminmax(dim=0)) if uneven else None
     return [
@@ -175,10 +180,11 @@ def _intervals(
             coupling,
             (cells[k], cells[k + 1]),
             (times[k], times[k + 1]),
-            method.path,
+            path,
             matching.Spread((noise[k], noise[k + 1]), (blur[k], blur[k + 1]), wander[k]),
             None if slopes is None else (slopes[k], slopes[k + 1]),
-            box,
+            box=box,
+            curved=curved,
         )
         for k, coupling in enumerate(couplings)
     ]
