@@ -252,7 +252,7 @@ def manifold(
         unless it is that much longer than the one across; at 1 all paths are straight.
     n_neighbors
         How near a cell must be for a place to be among cells, at least 2: about as near as the neighbour of this rank
-        is among cells that cover the data evenly (300 at most). There must be more cells.
+        is among cells that cover the data evenly, of which 300 at most are taken. There must be more of them.
     balanced
         Couple cells as `otcfm` does, all of them growing alike: ``rho``, ``drift_rho`` and ``shared_growth`` then mean
         nothing. This is OT-MFM with a graph in place of a trained network.

@@ -131,10 +131,15 @@ def test_the_same_seed_makes_the_same_paths_and_no_global_state_is_touched():
 
 def test_cells_at_one_place_count_once():
     one = torch.zeros(50, 2)
-    with pytest.raises(ValueError, match=r"n_neighbors=5 needs more than 5 cells at different places, found 2\. Lower"):
+    with pytest.raises(ValueError, match=r"n_neighbors=5 needs more than 5 cells at different places.*found 2\. Lower"):
         along([one, one + 1])
     path = along([one, torch.rand(20, 2, generator=torch.Generator().manual_seed(0))])
     assert torch.isfinite(path.waves).all()
+
+
+def test_no_more_neighbours_are_asked_for_than_there_are_landmarks():
+    with pytest.raises(ValueError, match=r"n_neighbors=300 .*of which 300 at most are taken; found 300\. Lower"):
+        along([ring(spread_over(2 * np.pi, 400))], n_neighbors=300)
 
 
 def test_large_courses_are_seen_through_a_fixed_number_of_landmarks(monkeypatch):

@@ -26,7 +26,7 @@ from vgfm_sc.core.neighbours import nearest
 from vgfm_sc.core.path import PathPoint
 
 LANDMARKS = 300
-"""At most: ways between all of them take a second, and their waves 3 MB for each dimension of the data up to 100."""
+"""At most: ways between all of them take a second, and their waves 1 MB for each dimension of the data."""
 
 MOST_CELLS = 20_000
 """Cells that landmarks are chosen from: more do not cover the data better."""
@@ -82,23 +82,23 @@ def geodesics(cells: Sequence[Tensor], generator: Generator, *, n_neighbors: int
     Raises
     ------
     ValueError
-        There are no more different cells than ``n_neighbors``.
+        There are no more landmarks than ``n_neighbors``.
     """
     x = np.unique(np.concatenate([part.cpu().double().numpy() for part in cells]), axis=0)
-    if len(x) <= n_neighbors:
+    n = min(LANDMARKS, len(x))
+    if n <= n_neighbors:
         msg = (
             f"A path along the data with n_neighbors={n_neighbors} needs more than {n_neighbors} cells at different "
-            f"places, found {len(x)}. Lower n_neighbors, at least 2, or join cells by straight lines, as method='vgfm' "
-            "does."
+            f"places, of which {LANDMARKS} at most are taken; found {n}. Lower n_neighbors, at least 2, or join cells "
+            "by straight lines, as method='vgfm' does."
         )
         raise ValueError(msg)
     seed = int(torch.randint(2**31, (), generator=generator))
     some = np.random.default_rng(seed).permutation(len(x))[:MOST_CELLS]
-    landmarks, _ = kmeans_plusplus(
-        x[some], min(LANDMARKS, len(some)), random_state=seed, n_local_trials=1
-    )  # far from each other, so that sparse stretches have some too
-    waves = _waves(landmarks, _edges(landmarks, n_neighbors, detour))
-    return Geodesics(*(torch.as_tensor(part).to(cells[0]) for part in (landmarks, waves)))
+    # far from each other, so that sparse stretches have some too
+    landmarks, _ = kmeans_plusplus(x[some], n, random_state=seed, n_local_trials=1)
+    waves, like = _waves(landmarks, _edges(landmarks, n_neighbors, detour)), cells[0]
+    return Geodesics(*(torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in (landmarks, waves)))
 
 
 def _edges(x: np.ndarray, n_neighbors: int, detour: float) -> np.ndarray:
