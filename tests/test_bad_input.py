@@ -347,7 +347,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
         r"n_neighbors=500 needs more than 500 cells at different places.*found 50\. Lower n_neighbors.*method='vgfm'"),
     "methods.manifold: no ranks left": (
         on(lambda: made((2, 2))), fitting(method="manifold"), ValueError,
-        r"n_neighbors=5 needs more than 5 cells .*found 4"),
+        r"n_neighbors=10 needs more than 10 cells .*found 4"),
     "methods.manifold: prior": (
         on(made), fitting(method=methods.manifold(balanced=True), growth_prior="prior"), ValueError,
         "method='otmfm' makes all cells grow alike"),

@@ -230,7 +230,7 @@ def wfr(*, delta: float = 1.0, eps: float = 0.002, noise: float = 0.75, smooth: 
 def manifold(
     *,
     detour: float = 4.0,
-    n_neighbors: int = 5,
+    n_neighbors: int = 10,
     balanced: bool = False,
     eps: float = 0.002,
     rho: float = 1.0,

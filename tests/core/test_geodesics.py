@@ -24,7 +24,7 @@ def spread_over(way, n=250, seed=0):
     return np.random.default_rng(seed).uniform(0, way, n)
 
 
-def along(cells, n_neighbors=5, detour=4.0, seed=0):
+def along(cells, n_neighbors=10, detour=4.0, seed=0):
     return geodesics(cells, torch.Generator().manual_seed(seed), n_neighbors=n_neighbors, detour=detour)
 
 
@@ -45,7 +45,7 @@ COURSES = {
         lambda x: (x.norm(dim=1) - 1).abs(),
     ),
     "circle": (
-        [ring(spread_over(2 * np.pi), 2.0)], ring(START, 2.0), ring(START + 2 * np.pi / 3, 2.0),
+        [ring(spread_over(2 * np.pi, 600), 2.0)], ring(START, 2.0), ring(START + 2 * np.pi / 3, 2.0),
         lambda x: (x.norm(dim=1) - 2).abs(),
     ),
     "arms": (
@@ -131,7 +131,7 @@ def test_the_same_seed_makes_the_same_paths_and_no_global_state_is_touched():
 
 def test_cells_at_one_place_count_once():
     one = torch.zeros(50, 2)
-    with pytest.raises(ValueError, match=r"n_neighbors=5 needs more than 5 cells at different places.*found 2\. Lower"):
+    with pytest.raises(ValueError, match=r"n_neighbors=10 needs more than 10 cells .*found 2\. Lower"):
         along([one, one + 1])
     path = along([one, torch.rand(20, 2, generator=torch.Generator().manual_seed(0))])
     assert torch.isfinite(path.waves).all()

@@ -11,7 +11,7 @@ def around_a_ring():
     """A path function that turns."""
     ring = torch.randn(200, 3, generator=torch.Generator().manual_seed(1))
     ring[:, :2] /= ring[:, :2].norm(dim=1, keepdim=True) / 2
-    return geodesics([ring], torch.Generator().manual_seed(0), n_neighbors=5, detour=4.0)
+    return geodesics([ring], torch.Generator().manual_seed(0), n_neighbors=10, detour=4.0)
 
 
 PATHS = [path.straight, partial(path.travelling, delta=0.6), partial(path.travelling, delta=50.0), around_a_ring()]

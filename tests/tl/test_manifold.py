@@ -82,6 +82,6 @@ def test_a_path_may_be_made_from_the_cells_of_all_snapshots():
 def test_cells_that_a_path_cannot_be_made_of_are_refused_before_any_coupling(monkeypatch):
     monkeypatch.setattr("vgfm_sc.core.training.train._couplings", lambda *_: pytest.fail("coupled"))
     adata = course([np.zeros((5, 2)), np.ones((5, 2))])
-    with pytest.raises(ValueError, match="needs more than 5 cells at different places.*found 2"):
+    with pytest.raises(ValueError, match="needs more than 10 cells at different places.*found 2"):
         tl.fit(adata, "day", method="manifold", **TINY)
     assert not adata.uns and list(adata.obsm) == ["X_r"]
