@@ -4,9 +4,9 @@
     python tests/benchmarks/accuracy.py gene dyngen --seeds 0 --methods vgfm
     python tests/benchmarks/accuracy.py gene --methods bridge --set sigma=0.1
 
-Rows named after a data set are scored on the cells of the fit; `generalisation.py` scores on others, and `inputs.py`
-says what gene space and growth priors are worth. Arguments of `vgfm_sc.tl.fit` and of the method can be changed for an
-ablation: --fit match_steps=500 --set rho=3.
+Rows named after a data set are scored on the cells of the fit; `everything.py` scores on cells and times not shown,
+and `inputs.py` says what gene space and growth priors are worth. Arguments of `vgfm_sc.tl.fit` and of the method can be
+changed for an ablation: --fit match_steps=500 --set rho=3.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import ast
 import platform
 import time
 
+import generalisation
+import inputs
 import numpy as np
 import pandas as pd
 import torch
-from cases import CASES, Case, branches
+from cases import CASES, Case, branches, by_time
 
 import vgfm_sc
 from vgfm_sc.core.reading.distances import wasserstein1
+
+OTHERS = generalisation.ROWS | inputs.ROWS
 
 MAX_CELLS = 10_000
 """Of exact transport when scoring: none of the data sets has more at one time point."""
@@ -34,6 +38,11 @@ def run(case: Case, method: str, seed: int, fit: dict, settings: dict) -> dict[s
     chosen = getattr(vgfm_sc.methods, method)(**settings)
     vgfm_sc.tl.fit(case.adata, case.time_key, use_rep=case.use_rep, method=chosen, seed=seed, progress=False, **fit)
     seconds = time.perf_counter() - began
+    return scored(case) | {"seconds": seconds}
+
+
+def scored(case: Case) -> dict[str, float]:
+    """The scores of a fit that is done."""
     scores = vgfm_sc.tl.evaluate(case.adata, max_cells=MAX_CELLS)
     row = {"w1": scores["w1"].mean(), "rme": scores["rme"].mean()}
     growth = case.adata.obs["vgfm_growth"].to_numpy(dtype=float)
@@ -44,14 +53,12 @@ def run(case: Case, method: str, seed: int, fit: dict, settings: dict) -> dict[s
         row |= branch_masses(case, growth)
     if case.truth is not None:
         row |= against_truth(case)
-    return row | {"seconds": seconds}
+    return row
 
 
 def simulated(case: Case) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Positions and masses of the cells of the first time point at all, and the observed cells."""
-    time_of = case.adata.obs[case.time_key].to_numpy()
-    points = np.unique(time_of)
-    snapshots = [np.asarray(case.adata.obsm[case.use_rep][time_of == t]) for t in points]
+    points, snapshots = np.unique(case.adata.obs[case.time_key]), by_time(case)
     positions, mass = vgfm_sc.get.model(case.adata).simulate(snapshots[0], points, tol=1e-4)
     return positions, mass, snapshots
 
@@ -108,20 +115,16 @@ def machine() -> str:
 
 def main() -> None:
     """Print the table, a line for each data set and method."""
-    import generalisation
-    import inputs
-
-    others = generalisation.ROWS | inputs.ROWS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", default=[*CASES, *others], metavar="DATA")
+    parser.add_argument("data", nargs="*", default=[*CASES, *OTHERS], metavar="DATA")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=["vgfm", "otcfm"], choices=vgfm_sc.methods.__all__[1:])
     parser.add_argument("--fit", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
-    unknown = set(args.data) - {*CASES, *others}
+    unknown = set(args.data) - {*CASES, *OTHERS}
     if unknown:
-        parser.error(f"unknown {sorted(unknown)}; there are {[*CASES, *others]}")
+        parser.error(f"unknown {sorted(unknown)}; there are {[*CASES, *OTHERS]}")
     print(machine())
     fit, settings = changes(args.fit), changes(args.set)
     for name in args.data:
@@ -129,7 +132,7 @@ def main() -> None:
             if name in CASES:
                 show(name, method, [run(CASES[name](seed), method, seed, fit, settings) for seed in args.seeds])
             else:
-                for label, rows in others[name](method, args.seeds, fit, settings).items():
+                for label, rows in OTHERS[name](method, args.seeds, fit, settings).items():
                     show(label, method, rows)
 
 

@@ -75,6 +75,12 @@ def branching(seed: int = 0) -> Case:
     return Case(adata, "time", "X_state", adata.obs["true_growth"].to_numpy())
 
 
+def by_time(case: Case) -> list[np.ndarray]:
+    """The snapshots of a data set."""
+    time = case.adata.obs[case.time_key].to_numpy()
+    return [np.asarray(case.adata.obsm[case.use_rep][time == t]) for t in np.unique(time)]
+
+
 def branches(case: Case) -> Callable[[np.ndarray], np.ndarray]:
     """The number of the branch of each position: the nearest of the centres of k-means on the last snapshot."""
     time = case.adata.obs[case.time_key].to_numpy()

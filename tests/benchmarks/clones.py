@@ -18,7 +18,7 @@ import argparse
 import numpy as np
 import pandas as pd
 from accuracy import machine
-from cases import CASES, SHARED, branches
+from cases import CASES, SHARED, Case, branches
 from scipy.stats import rankdata
 
 import vgfm_sc
@@ -50,11 +50,15 @@ def scores(p: np.ndarray, clones: pd.DataFrame) -> dict[str, float]:
 
 def run(method: str, seed: int, clones: pd.DataFrame) -> list[dict[str, float]]:
     """One fit, and its scores with and without descendants."""
-    case = CASES["mouse"](seed)._replace(n_branches=2)
-    adata = case.adata
-    vgfm_sc.tl.fit(adata, case.time_key, use_rep=case.use_rep, method=method, seed=seed, progress=False)
-    last = adata.obs[case.time_key] == adata.obs[case.time_key].max()
-    of_arm = branches(case)(adata.obsm[case.use_rep])
+    case = CASES["mouse"](seed)
+    vgfm_sc.tl.fit(case.adata, case.time_key, use_rep=case.use_rep, method=method, seed=seed, progress=False)
+    return judged(case, clones)
+
+
+def judged(case: Case, clones: pd.DataFrame) -> list[dict[str, float]]:
+    """Scores of a fit that is done, with and without descendants."""
+    adata, last = case.adata, case.adata.obs[case.time_key] == case.adata.obs[case.time_key].max()
+    of_arm = branches(case._replace(n_branches=2))(adata.obsm[case.use_rep])
     adata.obs["arm"] = pd.Categorical(np.where(last, of_arm.astype(str), None))
     rows = []
     for descendants in (True, False):

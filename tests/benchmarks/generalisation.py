@@ -8,7 +8,7 @@ cells of the fit. ``times``: a time point is left out and predicted.
 from __future__ import annotations
 
 import numpy as np
-from cases import CASES, Case, toggle
+from cases import CASES, Case, by_time, toggle
 
 import vgfm_sc
 from vgfm_sc.core.reading.distances import wasserstein1
@@ -18,12 +18,6 @@ HELD_OUT_SHARE = 0.2
 LEFT_OUT = {"gene": 2.0, "dyngen": 2.0, "mouse": 1.0}
 
 Rows = dict[str, list[dict[str, float]]]
-
-
-def by_time(case: Case) -> list[np.ndarray]:
-    """The snapshots of a data set."""
-    time = case.adata.obs[case.time_key].to_numpy()
-    return [np.asarray(case.adata.obsm[case.use_rep][time == t]) for t in np.unique(time)]
 
 
 def fitted(case: Case, method: str, seed: int, fit: dict, settings: dict) -> tuple[np.ndarray, np.ndarray]:
