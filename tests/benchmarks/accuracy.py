@@ -16,7 +16,6 @@ import ast
 import platform
 import time
 
-import generalisation
 import inputs
 import numpy as np
 import pandas as pd
@@ -25,8 +24,6 @@ from cases import CASES, Case, branches, by_time
 
 import vgfm_sc
 from vgfm_sc.core.reading.distances import wasserstein1
-
-OTHERS = generalisation.ROWS | inputs.ROWS
 
 MAX_CELLS = 10_000
 """Of exact transport when scoring: none of the data sets has more at one time point."""
@@ -38,11 +35,6 @@ def run(case: Case, method: str, seed: int, fit: dict, settings: dict) -> dict[s
     chosen = getattr(vgfm_sc.methods, method)(**settings)
     vgfm_sc.tl.fit(case.adata, case.time_key, use_rep=case.use_rep, method=chosen, seed=seed, progress=False, **fit)
     seconds = time.perf_counter() - began
-    return scored(case) | {"seconds": seconds}
-
-
-def scored(case: Case) -> dict[str, float]:
-    """The scores of a fit that is done."""
     scores = vgfm_sc.tl.evaluate(case.adata, max_cells=MAX_CELLS)
     row = {"w1": scores["w1"].mean(), "rme": scores["rme"].mean()}
     growth = case.adata.obs["vgfm_growth"].to_numpy(dtype=float)
@@ -53,7 +45,7 @@ def scored(case: Case) -> dict[str, float]:
         row |= branch_masses(case, growth)
     if case.truth is not None:
         row |= against_truth(case)
-    return row
+    return row | {"seconds": seconds}
 
 
 def simulated(case: Case) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -116,15 +108,15 @@ def machine() -> str:
 def main() -> None:
     """Print the table, a line for each data set and method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", default=[*CASES, *OTHERS], metavar="DATA")
+    parser.add_argument("data", nargs="*", default=[*CASES, *inputs.ROWS], metavar="DATA")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=["vgfm", "otcfm"], choices=vgfm_sc.methods.__all__[1:])
     parser.add_argument("--fit", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
-    unknown = set(args.data) - {*CASES, *OTHERS}
+    unknown = set(args.data) - {*CASES, *inputs.ROWS}
     if unknown:
-        parser.error(f"unknown {sorted(unknown)}; there are {[*CASES, *OTHERS]}")
+        parser.error(f"unknown {sorted(unknown)}; there are {[*CASES, *inputs.ROWS]}")
     print(machine())
     fit, settings = changes(args.fit), changes(args.set)
     for name in args.data:
@@ -132,7 +124,7 @@ def main() -> None:
             if name in CASES:
                 show(name, method, [run(CASES[name](seed), method, seed, fit, settings) for seed in args.seeds])
             else:
-                for label, rows in OTHERS[name](method, args.seeds, fit, settings).items():
+                for label, rows in inputs.ROWS[name](method, args.seeds, fit, settings).items():
                     show(label, method, rows)
 
 

@@ -8,15 +8,15 @@ A row is added to the file as soon as it is made: break it off when you like, an
 Every run has a process and a thread of its own. Its seconds are those of the processor, which depend less on what else
 the machine does, and its memory is what the fit adds to the peak of a process that has done a fit of two steps.
 
-``cells``: fitted to all cells, and judged by them and by a fresh draw of the simulator. ``unseen``: where there is no
-simulator, fitted to two thirds of the cells of each time point, and judged by the rest. ``times``: each time between
-others left out, with few steps, as in `vgfm_sc.tl.choose`. Columns of the table:
+``cells``: fitted to all cells, and judged by them and by a fresh draw of the simulator. ``times``: each time between
+others left out, with few steps, as in `vgfm_sc.tl.choose`. ``unseen``: where there is no simulator, fitted to two
+thirds of the cells of each time point, and judged by the rest. Columns of the table:
 
 ``W1``, ``RME``: means over times, of the cells of the fit. ``left``: energy distance to unseen cells less that of the
 cells of the fit, as a share of what cells standing still leave; mean over times. ``spread``: total variance over that
 of unseen cells, at the time where it is farthest from 1. ``W1 out``, ``energy out``: of times left out, as shares of
-linear interpolation's. ``r``, ``slope``: of growth on the truth. ``fates``: of the branching process, the share of
-cells whose likelier fate is the true one; of mouse, the correlation with the fates of clones.
+linear interpolation's. ``growth_r``, ``growth_slope``: of growth on the truth. ``fates``: of the branching process, the
+share of cells whose likelier fate is the true one; of mouse, the correlation with the fates of clones.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import unseen
-from accuracy import machine, scored, simulated
-from anndata import AnnData
-from cases import CASES, SHARED, Case, by_time, gaussian, toggle
-from clones import judged
+from accuracy import machine, simulated
+from cases import Case, by_time
+from collection import DATA
+from inputs import against
+from published import PUBLISHED
 
 import vgfm_sc
 from vgfm_sc import methods
+from vgfm_sc.core.reading.distances import relative_mass_error, wasserstein1
 
 METHODS: dict[str, Callable[[float], methods.Method]] = {
     "vgfm": lambda sigma: methods.vgfm(),
@@ -62,99 +62,8 @@ FEW = {"match_steps": 800, "fit_steps": 0, "score": False, "max_cells": 2000}
 """For times left out."""
 
 
-class Data(NamedTuple):
-    """``draw``: the case of a seed; ``fresh``: unseen cells of a seed, where a simulator has them.
-
-    ``fates``: a score of fates after a fit. ``two_times``: none lies between others.
-    """
-
-    draw: Callable[[int], Case]
-    fresh: Callable[[int], Case] | None = None
-    fates: Callable[[Case], float] | None = None
-    mass: str = "counts"
-    two_times: bool = False
-
-
-def branching(seed: int) -> Case:
-    """Draws of one process in ten dimensions."""
-    adata = unseen.branching(10, seed)
-    return Case(adata, "time", "X_rep", adata.obs["true_growth"].to_numpy())
-
-
-def real(load: Callable[[int], AnnData], n_dims: int, seed: int) -> Case:
-    """Real cells; ``seed`` changes nothing."""
-    del seed
-    return Case(load(n_dims), "time", "X_rep")
-
-
-def right(case: Case) -> float:
-    """Share of cells whose likelier fate is the true one."""
-    vgfm_sc.tl.fate(case.adata, "cell_type")
-    likelier = case.adata.obsm["vgfm_fate"]["fate_a"].to_numpy() > 0.5
-    return (likelier == (case.adata.obs["true_fate"] == "fate_a").to_numpy()).mean()
-
-
-def as_clones(case: Case) -> float:
-    """Correlation of fates with those of clones."""
-    return judged(case, pd.read_csv(SHARED / "mouse_clonal_fates.csv"))[0]["r"]
-
-
-def mixture(n_dims: int) -> Data:
-    """The Gaussian mixture."""
-    return Data(*2 * (partial(gaussian, n_dims=n_dims),), two_times=True)
-
-
-DATA = {
-    "gene": Data(CASES["gene"], toggle),
-    "dyngen": Data(CASES["dyngen"]),
-    "mouse": Data(CASES["mouse"], fates=as_clones),
-    "branching10": Data(branching, branching, right),
-    "eb30": Data(partial(real, unseen.embryoid, 30), mass="equal"),
-    "gaussian10": mixture(10),
-    "gaussian30": mixture(30),
-    "toggle": Data(toggle, toggle),
-    "reprogramming30": Data(partial(real, unseen.reprogramming, 30)),
-    "gaussian1000": mixture(1000),
-}
-
-PUBLISHED = {
-    "gene": {
-        "VGFM, published": {"W1": 0.046, "RME": 0.006},
-        "VGFM, released code": {"W1": 0.0532, "RME": 0.0031},
-        "DeepRUOT, published": {"W1": 0.068, "RME": 0.016},
-        "TIGON, published": {"W1": 0.099, "RME": 0.065},
-        "UDSB, published": {"W1": 0.665, "RME": 0.192},
-        "OT-CFM, published": {"W1": 0.302},
-        "OT-MFM, published": {"W1": 0.311},
-        "WFR-FM, released code": {"W1": 0.0193, "RME": 0.0013, "r": 0.9916, "CPU s": 780},
-    },
-    "dyngen": {
-        "VGFM, published": {"W1": 0.420, "RME": 0.053},
-        "VGFM, released code": {"W1": 0.549, "RME": 0.086},
-        "DeepRUOT, published": {"W1": 0.474, "RME": 0.199},
-        "TIGON, published": {"W1": 1.029, "RME": 0.542},
-        "UDSB, published": {"W1": 1.914, "RME": 0.658},
-        "OT-CFM, published": {"W1": 3.926},
-        "OT-MFM, published": {"W1": 3.976},
-        "WFR-FM, released code": {"W1": 0.130, "RME": 0.0037},
-    },
-    "mouse": {
-        "VGFM, released code": {"W1": 0.115, "RME": 0.041},
-        "WOT, published": {"fates": 0.394},
-        "FateID, published": {"fates": 0.378},
-        "PBA, published": {"fates": 0.358},
-        "PRESCIENT, published": {"fates": 0.391},
-    },
-    "gaussian1000": {
-        "VGFM, published": {"W1": 3.010, "RME": 0.037},
-        "OT-CFM, published": {"W1": 10.126},
-        "OT-MFM, published": {"W1": 11.008},
-    },
-}
-"""By data and method; where each number comes from is told on the page of benchmarks."""
-
-DIGITS = {"W1": 4, "RME": 4, "left": 4, "spread": 2, "W1 out": 2, "energy out": 2, "r": 3, "slope": 2, "fates": 3}
-DIGITS |= {"CPU s": 0, "MB": 0}
+DIGITS = {"W1": 4, "RME": 4, "left": 4, "spread": 2, "W1 out": 2, "energy out": 2, "growth_r": 3}
+DIGITS |= {"growth_slope": 2, "fates": 3, "CPU s": 0, "MB": 0}
 """The columns of scores, and how many digits they are shown with."""
 
 
@@ -179,33 +88,45 @@ def fitted(name: str, case: Case, method: str, seed: int) -> dict[str, float]:
     return {"CPU s": seconds, "MB": (last - peak) / 1024}
 
 
-def unseen_scores(case: Case, fresh: Case) -> dict[str, float]:
-    """Of simulated cells against those of ``fresh``."""
+def scores(case: Case, rest: Case | None) -> dict[str, float]:
+    """Of simulated cells, against those of the fit and, if there are any, those of ``rest``, which it has not seen."""
     positions, mass, seen = simulated(case)
-    found = unseen.against(by_time(fresh), seen, positions, mass)
-    spread = [value for column, value in found.items() if column.startswith("spread")]
-    return {"left": found["energy"], "spread": max(spread, key=lambda value: abs(np.log(value)))}
+    later = range(1, len(seen))
+    row = {
+        "W1": np.mean([wasserstein1(positions[k], seen[k], mass[k]) for k in later]),
+        "RME": np.mean([relative_mass_error(mass[k].sum(), len(seen[k])) for k in later]),
+    }
+    if rest is not None:
+        found = unseen.against(by_time(rest), seen, positions, mass)
+        row["left"] = found["energy"]
+        row["spread"] = max((found[f"spread{k}"] for k in later), key=lambda value: abs(np.log(value)))
+    return row
+
+
+def parted(case: Case, seed: int) -> tuple[Case, Case]:
+    """The cells of a fit, and those left out of it."""
+    some, rest = (case._replace(adata=part) for part in unseen.split(case.adata, seed))
+    return some, rest
 
 
 def on_cells(name: str, chosen: list[str], seed: int) -> list[dict[str, float]]:
-    """Fitted to all cells."""
+    """The fit of the table."""
     data, (method,) = DATA[name], chosen
-    case = data.draw(seed)
-    row = fitted(name, case, method, seed)
-    scores = scored(case)
-    columns = {"W1": "w1", "RME": "rme", "r": "growth_r", "slope": "growth_slope"}
-    row |= {column: scores[key] for column, key in columns.items() if key in scores}
-    if data.fates:
-        row["fates"] = data.fates(case)
-    return [row | (unseen_scores(case, data.fresh(seed + unseen.FRESH)) if data.fresh else {})]
+    case, rest = data.draw(seed), data.fresh(seed + unseen.FRESH) if data.fresh else None
+    if rest is None and not data.whole:
+        case, rest = parted(case, seed)
+    row = fitted(name, case, method, seed) | scores(case, rest)
+    if case.growth is not None:
+        row |= against(case.adata.obs["vgfm_growth"].to_numpy(dtype=float), case.growth)
+    return [row | ({"fates": data.fates(case)} if data.fates else {})]
 
 
 def on_unseen(name: str, chosen: list[str], seed: int) -> list[dict[str, float]]:
-    """Fitted to two thirds of the cells."""
-    whole, (method,) = DATA[name].draw(seed), chosen
-    case, rest = (whole._replace(adata=part) for part in unseen.split(whole.adata, seed))
+    """A fit to two thirds of the cells, for the scores on the others."""
+    (case, rest), (method,) = parted(DATA[name].draw(seed), seed), chosen
     fitted(name, case, method, seed)
-    return [unseen_scores(case, rest)]
+    found = scores(case, rest)
+    return [{column: found[column] for column in ("left", "spread")}]
 
 
 def on_times(name: str, chosen: list[str], seed: int) -> list[dict[str, float]]:
@@ -219,7 +140,7 @@ def on_times(name: str, chosen: list[str], seed: int) -> list[dict[str, float]]:
     return share.loc[chosen].to_dict("records")
 
 
-PARTS = {"cells": on_cells, "unseen": on_unseen, "times": on_times}
+PARTS = {"cells": on_cells, "times": on_times, "unseen": on_unseen}
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -231,13 +152,14 @@ def read(path: Path) -> pd.DataFrame:
 KEYS = ["data", "method", "seed", "part"]
 
 
-def missing(held: pd.DataFrame, data: list[str], chosen: list[str], seeds: list[int]) -> Iterator[tuple]:
+def missing(held: pd.DataFrame, parts: list[str], names: list[str], chosen: list[str], seeds: list[int]) -> Iterator:
     """Runs that are still to be made: part, data, methods and seed."""
     have = set(held[KEYS].itertuples(index=False, name=None))
     for seed in seeds:
-        for part in PARTS:
-            for name in data:
-                if (part == "unseen" and DATA[name].fresh) or (part == "times" and DATA[name].two_times):
+        for part in parts:
+            for name in names:
+                data = DATA[name]
+                if (part == "unseen" and (data.fresh or not data.whole)) or (part == "times" and data.two_times):
                     continue
                 left = [method for method in chosen if (name, method, seed, part) not in have]
                 for some in [left] if part == "times" else [[method] for method in left]:
@@ -252,33 +174,35 @@ def made(part: str, name: str, chosen: list[str], seed: int) -> list[dict]:
     return [key | row | {"CPU s in all": took, "machine": machine()} for key, row in zip(keys, rows, strict=True)]
 
 
-def run(path: Path, part: str, name: str, chosen: list[str], seed: int) -> None:
-    """Make rows in a process of its own, and add them to the file."""
+def run(path: Path, part: str, name: str, chosen: list[str], seed: int) -> bool:
+    """Make rows in a process of its own, and add them to the file; whether that went well."""
     try:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             found = pool.submit(made, part, name, chosen, seed).result()
     except Exception as error:  # noqa: BLE001  # the other runs do not depend on it
         print(f"{name} {part} {chosen} seed {seed}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        return
+        return False
     with path.open("a") as file:
         for row in found:
             file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
+    return True
 
 
 def show(held: pd.DataFrame) -> None:
     """Print means over seeds, with the published rows, as a table of Markdown."""
     print("\n".join(held["machine"].unique()))
     columns = [column for column in DIGITS if column in held]
-    means = held.groupby(["data", "method"])[columns].mean()
-    seeds = held.groupby(["data", "method", "part"])["seed"].nunique().groupby(["data", "method"]).agg(["min", "max"])
+    by_method = held.groupby(["data", "method"])
+    means, seeds = by_method[columns].mean(), by_method["seed"].unique()
     print("| data | method | seeds | " + " | ".join(columns) + " |\n" + "|---" * (3 + len(columns)) + "|")
     for name in (name for name in DATA if name in means.index):
-        rows = {f"`{method}`": means.loc[(name, method)] for method in METHODS if (name, method) in means.index}
-        for label, row in (rows | PUBLISHED.get(name, {})).items():
-            runs = "" if label not in rows else " to ".join(str(n) for n in sorted(set(seeds.loc[(name, label[1:-1])])))
+        ours = {f"`{method}`": (name, method) for method in METHODS if (name, method) in means.index}
+        rows = {label: means.loc[key] for label, key in ours.items()} | PUBLISHED.get(name, {})
+        for label, row in rows.items():
+            drawn = ", ".join(str(seed) for seed in sorted(seeds[ours[label]])) if label in ours else ""
             values = [f"{row[key]:.{DIGITS[key]}f}" if pd.notna(row.get(key)) else "" for key in columns]
-            print(f"| {name} | {label} | {runs} | " + " | ".join(values) + " |")
+            print(f"| {name} | {label} | {drawn} | " + " | ".join(values) + " |")
 
 
 def main() -> None:
@@ -288,16 +212,20 @@ def main() -> None:
     parser.add_argument("data", nargs="*", default=list(DATA), metavar="DATA")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--show", action="store_true")
     args = parser.parse_args()
     if unknown := set(args.data) - set(DATA):
         parser.error(f"unknown {sorted(unknown)}; there are {list(DATA)}")
     held = read(args.file)
+    if args.show and held.empty:
+        parser.error(f"{args.file} has no rows yet; call without --show to make them")
     if args.show:
         return show(held[held["data"].isin(args.data) & held["method"].isin(args.methods)])
     os.environ["OMP_NUM_THREADS"] = "1"
-    for part, name, chosen, seed in missing(held, args.data, args.methods, args.seeds):
-        run(args.file, part, name, chosen, seed)
+    went_well = [run(args.file, *job) for job in missing(held, args.parts, args.data, args.methods, args.seeds)]
+    if not all(went_well):
+        sys.exit(f"{went_well.count(False)} of {len(went_well)} runs failed; the same call tries them again.")
 
 
 if __name__ == "__main__":
