@@ -6,6 +6,7 @@ The tables beside each function (``tests/tl``, ``tests/pl``) go deeper; this one
 from __future__ import annotations
 
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import anndata as ad
@@ -39,6 +40,18 @@ def timed(change) -> ad.AnnData:
     adata = made()
     adata.obs["time"] = change(adata.obs["time"])
     return adata
+
+
+def conditioned(labels, n=(20, 30)) -> ad.AnnData:
+    """``labels``: of the cells, or what makes them of the times."""
+    adata = made(n)
+    adata.obs["group"] = labels(adata.obs["time"].to_numpy()) if callable(labels) else labels
+    return adata
+
+
+def halves(time, first="a", second="b"):
+    """Every second cell of either condition."""
+    return np.where(np.arange(len(time)) % 2, second, first).astype(object)
 
 
 def with_entry(adata, slot, name, value) -> ad.AnnData:
@@ -273,6 +286,27 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "tl.annotate: no such name": (simulated, calling(tl.annotate, "no"), KeyError, r"\['no'\] found neither"),
     "tl.annotate: no name": (simulated, calling(tl.annotate, 3), TypeError, "keys must be a name, got 3"),
     "tl.annotate: negative seed": (simulated, calling(tl.annotate, "branch", seed=-1), ValueError, "seed must lie"),
+    "tl.fit: no condition column": (on(made), fitting(condition_key="no"), KeyError, "'no' not found.*'time'"),
+    "tl.fit: condition is no name": (on(made), fitting(condition_key=3), TypeError, "condition_key must be a name"),
+    "tl.fit: conditions are numbers": (on(made), fitting(condition_key="time"), TypeError, "categories are needed"),
+    "tl.fit: conditions missing": (on(partial(conditioned, lambda t: np.where(t > 0, halves(t), None))),
+                                   fitting(condition_key="group"), ValueError, "missing for 20 of 50 cells.*labelled"),
+    "tl.fit: one condition": (on(partial(conditioned, "a")), fitting(condition_key="group"), ValueError,
+                              "one condition, 'a'; .*Leave condition_key out"),
+    "tl.fit: a condition of the first time":
+        (on(partial(conditioned, lambda t: np.where(t > 0, "a", halves(t)))), fitting(condition_key="group"),
+         ValueError, r"\['b'\].*first time alone, 0"),
+    "tl.fit: a condition of one cell":
+        (on(partial(conditioned, lambda t: np.where(np.arange(len(t)) == 40, "b", np.where(t > 0, "a", halves(t))))),
+         fitting(condition_key="group"), ValueError, r"fewer than 2 cells.*\{'b': \[1.0\]\}"),
+    "tl.fit: totals without conditions": (on(partial(conditioned, halves)),
+                                          fitting(condition_key="group", mass={0: 1, 1: 2}), ValueError,
+                                          r"\{condition: \{time: total\}\}.*\['a', 'b'\]"),
+    "tl.fit: total of a condition is a number": (on(partial(conditioned, halves)),
+                                                 fitting(condition_key="group", mass={"a": 1, "b": 2}), TypeError,
+                                                 r"mass\['a'\] must be"),
+    "tl.simulate: condition of a plain fit": (fitted, calling(tl.simulate, condition="a"), ValueError,
+                                              "no conditions.*condition_key"),
     "tl.fate: numbers": (fitted, calling(tl.fate, "time"), TypeError, "categories are needed"),
     "tl.fate: list": (fitted, calling(tl.fate, ["branch"]), TypeError, r"must be a name, got \['branch'\]"),
     "tl.fate: direction": (fitted, calling(tl.fate, "branch", direction="up"), ValueError, "'forward', 'backward'"),
@@ -370,6 +404,8 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
                                               ValueError, r"\['a'\]; the genes are \['stem'"),
     "datasets.branching: cells": (on(made), making(datasets.branching, n_cells=0), ValueError, "n_cells must be"),
     "datasets.branching: clones": (on(made), making(datasets.branching, n_clones=0), ValueError, "n_clones must be"),
+    "datasets.branching: treatment":
+        (on(made), making(datasets.branching, treatment="drug"), ValueError, "'growth', 'fate', 'none'.*'drug'"),
     "datasets.branching: genes": (on(made), making(datasets.branching, n_genes=1), ValueError, "n_growth_genes=20"),
     "datasets.branching: times": (on(made), making(datasets.branching, times=(0, np.nan)), ValueError, "increasing"),
     "datasets.bistable: cells": (on(made), making(datasets.bistable, n_cells=1.5), TypeError, "n_cells must be"),

@@ -25,6 +25,7 @@ def cuda(monkeypatch):
 def course():
     adata = datasets.branching(n_cells=40, n_genes=120, times=(0.0, 1.0, 2.0), seed=0)
     adata.obs["prior"] = adata.obs["true_growth"]
+    adata.obs["condition"] = np.where(np.arange(adata.n_obs) % 2, "a", "b")
     adata.obsm["X_umap"] = adata.obsm["X_state"][:, :2] ** 3
     return adata
 
@@ -57,6 +58,7 @@ WAYS = {
     "ensemble": {"n_models": 2},
     "validation": {"validation": 0.3},
     "prior": {"growth_prior": "prior"},
+    "conditions": {"condition_key": "condition"},
     "genes": {"use_rep": None},
     "uneven times": {"time_map": {0.0: 0.0, 1.0: 0.1, 2.0: 5.0}},
     "parts": {},

@@ -21,7 +21,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def model(adata: AnnData, key: str = "vgfm", *, member: int = 0, device: str = "auto") -> Model:
+def model(
+    adata: AnnData, key: str = "vgfm", *, member: int = 0, condition: str | None = None, device: str = "auto"
+) -> Model:
     """The fitted networks as a function ``model(t, x) -> (v, g)`` in your own units.
 
     Parameters
@@ -33,6 +35,9 @@ def model(adata: AnnData, key: str = "vgfm", *, member: int = 0, device: str = "
     member
         With ``n_models`` above 1, which of the models: 0 is the one fitted to all cells, whose results `vgfm_sc.tl.fit`
         writes; ``n_models - 1`` is the last of those fitted to cells drawn again.
+    condition
+        After a fit with ``condition_key``, the condition whose dynamics are asked for. It can be left out where all
+        cells of ``adata`` are of one.
     device
         Where to evaluate the networks, as in `vgfm_sc.tl.fit`.
 
@@ -63,16 +68,21 @@ def model(adata: AnnData, key: str = "vgfm", *, member: int = 0, device: str = "
         )
         raise ValueError(msg)
     numbers = result["scaling"]
+    name = _anndata.condition_meant(adata, key, condition)
     length, middle, unit = (float(numbers[name]) for name in ("length", "time_middle", "time_unit"))
     axes, ticks = (np.asarray(numbers[name], dtype=float) if name in numbers else None for name in ("axes", "ticks"))
     scaling = Scaling(np.asarray(numbers["centre"], dtype=float), length, middle, unit, axes, ticks)
     place = devices.choose(device)
     width, depth = (int(result["params"][name]) for name in ("width", "depth"))
     networks = stored.networks(members[member], scaling.n_axes, width, depth, len(result["time_points"]))
+    if name is not None:
+        networks = networks.under([str(each) for each in result["params"]["conditions"]].index(name))
     return Model(networks.to(place), scaling)
 
 
-def couplings(adata: AnnData, key: str = "vgfm") -> dict[tuple[float, float], csr_matrix]:
+def couplings(
+    adata: AnnData, key: str = "vgfm", *, condition: str | None = None
+) -> dict[tuple[float, float], csr_matrix]:
     """The plan of each interval.
 
     Parameters
@@ -81,11 +91,15 @@ def couplings(adata: AnnData, key: str = "vgfm") -> dict[tuple[float, float], cs
         Annotated data after `vgfm_sc.tl.fit`.
     key
         The fit's ``key_added``.
+    condition
+        After a fit with ``condition_key``, the condition whose plans are meant. It can be left out where all cells of
+        ``adata`` are of one.
 
     Returns
     -------
     ``{(t0, t1): plan}``, ``plan`` of shape ``(cells of t0, cells of t1)`` in the order of ``adata``: the mass that a
-    cell sends to another. Intervals of which a time point has been dropped from ``adata`` are left out.
+    cell sends to another. Intervals of which a time point has been dropped from ``adata`` are left out. With
+    ``condition`` the cells are those of its course, at the first time those of others if it starts from them.
 
     Examples
     --------
@@ -95,6 +109,7 @@ def couplings(adata: AnnData, key: str = "vgfm") -> dict[tuple[float, float], cs
     >>> plan = vgfm_sc.get.couplings(adata)[0.0, 1.0]
     """
     _, sampling = _anndata.fitted_sampling(adata, key)
+    sampling = sampling.under(_anndata.condition_meant(adata, key, condition))
     name = _anndata.Keys.of(key, _anndata.fitted_basis(adata, key)).coupling
     if name not in adata.obsp:
         msg = f"adata.obsp[{name!r}] is missing. Run `vgfm_sc.tl.fit` again."

@@ -48,7 +48,9 @@ class Truth(NamedTuple):
 def drawn(n_dims: int, seed: int, times: tuple[float, ...], n_clones: int | None = None) -> tuple[AnnData, Truth]:
     """A draw, and what becomes of its cells."""
     states, velocity = deque(maxlen=1), _branching.velocity
-    with mock.patch.object(_branching, "velocity", lambda state: states.append(state) or velocity(state)):
+    with mock.patch.object(
+        _branching, "velocity", lambda state, *process: states.append(state) or velocity(state, *process)
+    ):
         adata = vgfm_sc.datasets.branching(n_dims=n_dims, seed=seed, times=times, n_clones=n_clones)
     at = adata.obs["time"].to_numpy()
     early, state = at < at.max(), states[0]  # what the true velocity was asked for last: the cells, before rotation

@@ -235,6 +235,45 @@ def test_branching_labels_are_consistent():
     assert rate["fate_a"] > 0.7 and rate["fate_b"] < 0.1
 
 
+@pytest.mark.parametrize("treatment", ["growth", "fate", "none"])
+def test_branching_treatment_changes_what_it_says_and_nothing_else(treatment):
+    plain = datasets.branching(n_cells=200, n_dims=2, times=(0, 3), seed=3)
+    adata = datasets.branching(n_cells=200, n_dims=2, times=(0, 3), seed=3, treatment=treatment)
+    control, treated = (adata[adata.obs["condition"] == name] for name in ("control", "treated"))
+    np.testing.assert_array_equal(control.obsm["X_state"], plain.obsm["X_state"])
+    for column in ("time", "true_growth", "cell_type", "true_fate"):
+        np.testing.assert_array_equal(control.obs[column], plain.obs[column])
+    first = [part.obs.loc[part.obs["time"] == 0, "true_fate"] == "fate_a" for part in (control, treated)]
+    assert len(first[0]) == len(first[1]) == 200
+    shift = first[1].mean() - first[0].mean()
+    assert shift == pytest.approx(0.2 if treatment == "fate" else 0, abs=0.1)  # two standard errors
+    last = [part.obs[part.obs["time"] == 3].groupby("cell_type", observed=True)["true_growth"].mean()
+            for part in (control, treated)]  # fmt: skip
+    ratio = last[1] / last[0]
+    assert ratio["fate_a"] == pytest.approx(2 if treatment == "growth" else 1, rel=0.03)
+    assert last[1]["fate_b"] - last[0]["fate_b"] == pytest.approx(0, abs=0.05)
+    # numbers are masses: what 10,000 cells of the start have become
+    process, start = _branching.TREATED[treatment], _branching._start(10_000, 2, np.random.default_rng(1))
+    ends, log_m = _branching._follow(start, 3.0, process)
+    mass = [np.exp(log_m[side]).sum() / 50 for side in (ends[:, 1] > 0, ends[:, 1] <= 0)]
+    n = treated.obs[(treated.obs["time"] == 3).to_numpy()]["cell_type"].value_counts()
+    np.testing.assert_allclose([n["fate_a"], n["fate_b"]], mass, rtol=0.15)
+
+
+def test_branching_fates_of_treated_cells_are_where_the_flow_leads():
+    adata = datasets.branching(n_cells=200, n_dims=2, seed=3, treatment="fate", times=(0, 0.5))
+    process = _branching.TREATED["fate"]
+    state = _branching._start(5000, 2, np.random.default_rng(0))
+    ends = _branching._follow(state, 5.0, process)[0]
+    assert (ends[:, 1] > 0).mean() == pytest.approx(0.7, abs=0.02)
+    h = 1e-3
+    later, log_m = _branching._follow(state, h, process)
+    middle = (state + later) / 2
+    np.testing.assert_allclose((later - state) / h, _branching.velocity(middle, process), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log_m / h, _branching.growth(middle, process), rtol=1e-5, atol=1e-6)
+    assert ((adata.obs["true_fate"] == "fate_a") & (adata.obs["condition"] == "treated")).any()
+
+
 def test_branching_expression_has_genes_that_follow_growth():
     adata = datasets.branching(n_cells=300, n_genes=60, n_growth_genes=7)
     assert adata.shape[1] == 60 and adata.var["growth_gene"].sum() == 7 and adata.X.min() >= 0

@@ -39,6 +39,17 @@ def fitted_joint(joint, settings):
     return joint
 
 
+def test_conditions_are_read_at_the_top_level(joint, settings):
+    joint.obs["condition"] = np.where(np.arange(joint.n_obs) % 2, "treated", "control")
+    tl.fit(joint, "day", condition_key="condition", **settings)
+    assert tl.evaluate(joint, max_cells=30)["condition"].tolist() == ["control"] * 4 + ["treated"] * 4
+    tl.fate(joint, "branch")
+    tl.simulate(joint, n_cells=5, condition="treated")
+    joint["rna"].obs["group"] = "a"
+    with pytest.raises(KeyError, match=r"A modality has it: pass mdata\['rna'\]"):
+        tl.fit(joint, "day", condition_key="group", **settings)
+
+
 def test_recipe_fits_a_modality_and_the_whole(joint, recipe, monkeypatch, small):
     fit, few = tl.fit, {name: value for name, value in small.items() if name != "use_rep"}
     monkeypatch.setattr(tl, "fit", lambda *args, **named: fit(*args, **few, **named))

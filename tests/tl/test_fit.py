@@ -157,11 +157,11 @@ def test_cells_held_out_are_judged_on_and_not_learned_from(unfitted, small, monk
         trained_on.append(x0)
         return vgfm().coupling(x0, x1, mass0, mass1, generator)
 
-    def fit(networks, sample, held_out, settings, **others):
-        judged_on.extend(held_out.snapshots)
-        for cells, seen in zip(sample.snapshots[:-1], trained_on, strict=True):
+    def fit(networks, samples, held_out, settings, **others):
+        judged_on.extend(held_out[0].snapshots)
+        for cells, seen in zip(samples[0].snapshots[:-1], trained_on, strict=True):
             assert torch.equal(cells, seen)
-        return real(networks, sample, held_out, settings, **others)
+        return real(networks, samples, held_out, settings, **others)
 
     monkeypatch.setattr(fitting, "fit", fit)
     method = Method(coupling, smooth=True)

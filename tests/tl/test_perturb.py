@@ -32,7 +32,16 @@ def on_pca(small) -> ad.AnnData:
 
 def prepared(adata: ad.AnnData, **arguments) -> _perturbations.Setting:
     """Twenty cells, unless told otherwise."""
-    given = {"held": False, "start": None, "points": 1, "noise": 0.0, "n_cells": 20, "n_replicates": 2, "key": "vgfm"}
+    given = {
+        "held": False,
+        "start": None,
+        "points": 1,
+        "noise": 0.0,
+        "n_cells": 20,
+        "n_replicates": 2,
+        "condition": None,
+        "key": "vgfm",
+    }
     return _perturbations.prepared(adata, "branch", **{**given, "seed": 0, "tol": 1e-4, "device": "cpu", **arguments})
 
 

@@ -169,9 +169,10 @@ def told_to_train(monkeypatch) -> list[tuple]:
     """Totals and masses of each model, as they reach training."""
     told, real = [], _models.train
 
-    def train(course, *arguments, **settings):
+    def train(courses, *arguments, **settings):
+        (course,) = courses
         told.append((course.totals, course.masses, [len(x) for x in course.positions]))
-        return real(course, *arguments, **settings)
+        return real(courses, *arguments, **settings)
 
     monkeypatch.setattr(_models, "train", train)
     return told

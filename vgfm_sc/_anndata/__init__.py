@@ -2,7 +2,9 @@
 
 from vgfm_sc._anndata.clones import clone_names, read_clones
 from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
+from vgfm_sc._anndata.conditions import NO_CONDITION, NO_CONDITIONS, Conditions
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
+from vgfm_sc._anndata.fitted import condition_meant, fitted_sampling, fitted_snapshots, simulated_sampling
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, named, names
 from vgfm_sc._anndata.left_out import read_choice, read_holdout
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
@@ -11,8 +13,6 @@ from vgfm_sc._anndata.perturbations import POSITIONS, read_perturbation, read_pe
 from vgfm_sc._anndata.representation import Representation, read_representation
 from vgfm_sc._anndata.results import (
     fitted_basis,
-    fitted_sampling,
-    fitted_snapshots,
     read_clone_scores,
     read_coordinates,
     read_evaluation,
@@ -41,8 +41,11 @@ from vgfm_sc._time import SAME_TIME
 
 __all__ = [
     "MARK",
+    "NO_CONDITION",
+    "NO_CONDITIONS",
     "POSITIONS",
     "SAME_TIME",
+    "Conditions",
     "Keys",
     "Loadings",
     "Representation",
@@ -58,6 +61,7 @@ __all__ = [
     "check_layer",
     "check_prior",
     "clone_names",
+    "condition_meant",
     "expression_alone",
     "fitted_basis",
     "fitted_sampling",
@@ -101,6 +105,7 @@ __all__ = [
     "read_trajectories",
     "read_values",
     "read_velocity",
+    "simulated_sampling",
     "top_genes",
     "velocity_name",
     "write",

@@ -9,6 +9,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from vgfm_sc._anndata.conditions import Conditions
 from vgfm_sc._time import SAME_TIME, meant
 
 COUNTS = "counts"
@@ -46,6 +47,45 @@ def read_given(
         msg = f"Totals from {totals.min():g} to {totals.max():g} are too far apart to model. Give all in one unit."
         raise ValueError(msg)
     return totals
+
+
+def read_given_by_condition(
+    adata: ad.AnnData,
+    mass: str | Mapping[Any, Any],
+    time: np.ndarray,
+    time_points: np.ndarray,
+    labels: Mapping[str, float] | None,
+    conditions: Conditions,
+) -> np.ndarray | None:
+    """As `read_given`, a row for each condition, NaN at times that it does not go through.
+
+    Where a column holds the totals, a condition without cells at the first time has the mean total of the others there.
+    """
+    if isinstance(mass, str) and mass == COUNTS:
+        return None
+    mass = {str(name): own for name, own in mass.items()} if isinstance(mass, Mapping) else mass
+    if isinstance(mass, Mapping) and set(mass) != set(conditions.names):
+        msg = (
+            f"With condition_key, mass names totals for each condition, {{condition: {{time: total}}}}. Conditions: "
+            f"{conditions.names}; got {list(mass)}."
+        )
+        raise ValueError(msg)
+    given = np.full(conditions.sampled.shape, np.nan)
+    for k, name in enumerate(conditions.names):
+        own = mass[name] if isinstance(mass, Mapping) else mass
+        if isinstance(mass, Mapping) and not isinstance(own, Mapping):
+            msg = f"mass[{name!r}] must be {{time: total}}, got {own!r}."
+            raise TypeError(msg)
+        of_column = isinstance(own, str) and own != EQUAL
+        at = np.flatnonzero(conditions.sampled[k]) if of_column else conditions.passed(k)
+        cells = conditions.codes == k
+        try:
+            given[k, at] = read_given(adata, own, np.where(cells, time, np.nan), time_points[at], labels)
+        except (KeyError, TypeError, ValueError) as error:
+            error.add_note(f"Of condition {name!r}.")
+            raise
+    given[:, 0] = np.where(np.isnan(given[:, 0]), np.nanmean(given[:, 0]), given[:, 0])
+    return given
 
 
 def _of_column(adata: ad.AnnData, name: str, time: np.ndarray, time_points: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ import pandas as pd
 from vgfm_sc._anndata.columns import read_genes
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, named
 from vgfm_sc._anndata.representation import Representation, read_representation
-from vgfm_sc._anndata.snapshots import Sampling, Snapshots, read_time
 
 
 def read_result(adata: ad.AnnData, key: str) -> dict[str, Any]:
@@ -37,40 +36,6 @@ def read_members(adata: ad.AnnData, key: str) -> list[Mapping[str, Any]]:
 def is_fit(entry: Any) -> bool:
     """Not the scores of `tl.holdout`, nor the scale of `tl.growth_prior`."""
     return isinstance(entry, Mapping) and entry.get("package") == MARK and not {"scores", "scale"} & set(entry)
-
-
-def fitted_sampling(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Sampling]:
-    """The result under ``key`` and when the cells at hand were sampled; a time point dropped since has no rows.
-
-    Reads no positions: what needs times alone works on objects whose representation is gone.
-    """
-    result = read_result(adata, key)
-    params = result["params"]
-    labels = None
-    if "time_map_labels" in params:
-        labels = dict(zip(map(str, params["time_map_labels"]), map(float, params["time_map_values"]), strict=True))
-    if labels is None or params["time_key"] not in adata.obs:
-        time = read_time(adata, params["time_key"])
-    else:
-        time = adata.obs[params["time_key"]].astype(str).map(labels).to_numpy(dtype=float)
-    points = np.asarray(result["time_points"], dtype=float)
-    given = np.asarray(params["totals"], dtype=float) if "totals" in params else None
-    rows = [np.flatnonzero(time == t) for t in points]
-    return result, Sampling(time=time, time_points=points, rows=rows, given=given, labels=labels)
-
-
-def fitted_snapshots(adata: ad.AnnData, key: str) -> tuple[dict[str, Any], Snapshots]:
-    """As `fitted_sampling`, with the positions of the cells."""
-    result, sampling = fitted_sampling(adata, key)
-    representation = Representation.stored(result["params"])
-    x = representation.read(adata)
-    if x.shape[1] != len(result["scaling"]["centre"]):
-        msg = (
-            f"{representation.where} has {x.shape[1]} dimensions, the fit under {key!r} had "
-            f"{len(result['scaling']['centre'])}. Run `vgfm_sc.tl.fit` again."
-        )
-        raise ValueError(msg)
-    return result, sampling.at(x)
 
 
 def fitted_basis(adata: ad.AnnData, key: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import anndata as ad
 import numpy as np
 
+from vgfm_sc._anndata.conditions import Conditions, read_conditions
 from vgfm_sc._anndata.keys import check_name
-from vgfm_sc._anndata.masses import COUNTS, read_given
+from vgfm_sc._anndata.masses import COUNTS, read_given, read_given_by_condition
 from vgfm_sc._anndata.modalities import owners
 from vgfm_sc._anndata.representation import Representation
 from vgfm_sc._time import SAME_TIME, parse_time
@@ -25,7 +26,8 @@ class Sampling:
 
     ``time``: shape ``(n_obs,)``. ``time_points``: the distinct times, increasing. ``rows``: for each time point the
     positions of its cells in the object. ``given``: total mass of each time point where the user has named it; `None`
-    where each cell counts as 1. ``labels``: times by their names, where the user has named them.
+    where each cell counts as 1. ``labels``: times by their names, where the user has named them. ``conditions``: where
+    there are several; ``given`` then has a row for each, NaN at times that it does not go through.
     """
 
     time: np.ndarray
@@ -33,6 +35,7 @@ class Sampling:
     rows: list[np.ndarray]
     given: np.ndarray | None = None
     labels: Mapping[str, float] | None = None
+    conditions: Conditions | None = None
 
     @property
     def totals(self) -> np.ndarray:
@@ -40,6 +43,25 @@ class Sampling:
         if self.given is not None:
             return self.given
         return np.asarray([len(rows) for rows in self.rows], dtype=float)
+
+    def courses(self) -> dict[str | None, Self]:
+        """`under` each condition, by its name; without conditions the one course there is, by `None`."""
+        names: Sequence[str | None] = [None] if self.conditions is None else self.conditions.names
+        return {name: self.under(name) for name in names}
+
+    def under(self, name: str | None) -> Self:
+        """The course of one condition: its time points, cells and totals, as if there were no other.
+
+        ``time`` stays that of all cells. `None` is the one course of a fit without conditions.
+        """
+        conditions = self.conditions
+        if conditions is None:
+            return self
+        k = conditions.number(name)
+        at = conditions.passed(k)
+        totals = conditions.totals(self.rows, k) if self.given is None else self.given[k, at]
+        points, rows = self.time_points[at], conditions.rows(self.rows, k)
+        return replace(self, time_points=points, rows=rows, given=totals, conditions=None)
 
     def at(self, x: np.ndarray) -> Snapshots:
         """The same with the positions of the cells, shape ``(n_obs, d)``."""
@@ -63,19 +85,21 @@ def read_snapshots(
     time_key: str,
     representation: Representation,
     time_map: Mapping[Any, float] | None = None,
-    mass: str | Mapping[Any, float] = COUNTS,
+    mass: str | Mapping[Any, Any] = COUNTS,
+    condition_key: str | None = None,
 ) -> Snapshots:
     """Positions, times and masses of all cells, checked."""
     read_time(adata, time_key, time_map)  # what is wrong with the times is said before the representation is read
     x = representation.read(adata)
-    return read_sampling(adata, time_key, time_map, mass).at(x)
+    return read_sampling(adata, time_key, time_map, mass, condition_key).at(x)
 
 
 def read_sampling(
     adata: ad.AnnData,
     time_key: str,
     time_map: Mapping[Any, float] | None = None,
-    mass: str | Mapping[Any, float] = COUNTS,
+    mass: str | Mapping[Any, Any] = COUNTS,
+    condition_key: str | None = None,
 ) -> Sampling:
     """Times and masses of all cells, checked."""
     time = read_time(adata, time_key, time_map)
@@ -101,8 +125,12 @@ def read_sampling(
         )
         raise ValueError(msg)
     labels = None if time_map is None else {str(label): float(t) for label, t in time_map.items()}
-    given = read_given(adata, mass, time, time_points, labels)
-    return Sampling(time=time, time_points=time_points, rows=rows, given=given, labels=labels)
+    if condition_key is None:
+        given = read_given(adata, mass, time, time_points, labels)
+        return Sampling(time=time, time_points=time_points, rows=rows, given=given, labels=labels)
+    conditions = read_conditions(adata, condition_key, rows, time_points)
+    given = read_given_by_condition(adata, mass, time, time_points, labels, conditions)
+    return Sampling(time=time, time_points=time_points, rows=rows, given=given, labels=labels, conditions=conditions)
 
 
 def read_time(adata: ad.AnnData, time_key: str, time_map: Mapping[Any, float] | None = None) -> np.ndarray:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -8,30 +9,23 @@ from anndata import AnnData
 from scipy.spatial import KDTree
 
 from vgfm_sc import _checks
+from vgfm_sc.datasets._fork import CONTROL, FORK, TREATED, Process, growth, velocity
+from vgfm_sc.datasets._fork import follow as _follow
 
-PROGRESS_SPEED = 1.0
-"""Along the first axis, per unit of time."""
-
-FORK = 1.0
-"""Progress at which the two fates part."""
-
-SEPARATION = 2.0
-"""Half the distance of the two fates, on the second axis."""
-
-PARTING_RATE = 2.5
-"""Of the second coordinate beyond the fork, per unit of time."""
-
-SETTLING_RATE = 0.7
-"""Of the other axes towards 0, per unit of time."""
-
-GROWTH = {"progenitor": 0.2, "fate_a": 0.8, "fate_b": 0.0}
-"""d log m/dt of each type where it is settled."""
+PAST_ALL = 4.0
+"""Time after which no cell is before the fork."""
 
 START_SD = (0.15, 0.3, 0.5)
 """Spread of the start along the first axis, the second and each of the others."""
 
+Treatment = Literal["growth", "fate", "none"]
+
+
 POOL = 20
-"""Simulated cells for one that is kept: few are drawn twice."""
+"""Simulated cells for one of the first time: few are drawn twice, and drawing some leaves enough like them."""
+
+POOL_TREATED = 5 * POOL
+"""The same of treated cells, which may multiply more."""
 
 EXPRESSION_NOISE = 0.3
 
@@ -44,6 +38,7 @@ def branching(
     n_genes: int | None = None,
     n_growth_genes: int = 20,
     n_clones: int | None = None,
+    treatment: Treatment | None = None,
     seed: int = 0,
     space_seed: int | None = None,
 ) -> AnnData:
@@ -71,6 +66,10 @@ def branching(
         cells start from. A clone is the cells of the founder's fate that started nearest to it, so it spreads over the
         state, grows as its cells do, and is sampled anew at each time. Where a cell starts decides on its fate, so all
         cells of a clone have one.
+    treatment
+        With one, there are as many treated cells as control cells at the first time, from the same distribution, and
+        what is done to them: ``"growth"`` doubles the growth of fate a, ``"fate"`` leads 70% of them to fate a in place
+        of 50%, ``"none"`` changes nothing. Control cells are those of the same call without a treatment.
     seed
         Of the cells, and of all else that is drawn.
     space_seed
@@ -85,6 +84,8 @@ def branching(
         Time; ``"progenitor"``, ``"fate_a"`` or ``"fate_b"``; and the fate a cell is heading for.
     ``obs["true_growth"]``
         d log m/dt.
+    ``obs["condition"]``
+        With a ``treatment``: ``"control"`` or ``"treated"``; what is true of a cell is so in its condition.
     ``obs["true_clone"]``
         With ``n_clones``: the founder that the cell descends from.
     ``obsm["X_state"]``, ``obsm["true_velocity"]``
@@ -102,11 +103,49 @@ def branching(
         raise ValueError(msg)
     if n_clones is not None:
         _checks.whole("n_clones", n_clones)
+    if treatment is not None and treatment not in get_args(Treatment):
+        msg = f"treatment must be one of {list(get_args(Treatment))} or None, got {treatment!r}."
+        raise ValueError(msg)
     rng = np.random.default_rng(seed)
+    parts = [_cells(points, n_cells, n_dims, CONTROL, POOL, rng)]
+    if treatment is not None:
+        own = np.random.default_rng([seed, 2])
+        parts.append(_cells(points, n_cells, n_dims, TREATED[treatment], POOL_TREATED, own))
+    state, start, v = (np.concatenate([getattr(part, name) for part in parts]) for name in ("state", "start", "v"))
+    obs = pd.concat([part.obs for part in parts], ignore_index=True)
+    obs.index = pd.Index([f"cell{k}" for k in range(len(state))])
+    if treatment is not None:
+        obs["condition"] = pd.Categorical(np.repeat(["control", "treated"], [len(part.state) for part in parts]))
+    if n_clones is not None:
+        obs["true_clone"] = _clones(start, n_clones, seed)
+    space = rng if space_seed is None else np.random.default_rng(space_seed)
+    rotation = np.linalg.qr(space.standard_normal((n_dims, n_dims)))[0]  # no axis of the data is an axis of the model
+    x, v = state @ rotation, v @ rotation
+    if n_genes is None:
+        adata = AnnData(x.astype(np.float32), obs=obs)
+    else:
+        adata = _expression(x, obs, n_genes, n_growth_genes, rng)
+    adata.obsm["X_state"], adata.obsm["true_velocity"] = x, v
+    return adata
+
+
+class Cells(NamedTuple):
+    """``state``, ``start`` and velocity ``v``, each of shape ``(n, d)``, and the rows of ``obs``."""
+
+    state: np.ndarray
+    start: np.ndarray
+    v: np.ndarray
+    obs: pd.DataFrame
+
+
+def _cells(
+    points: np.ndarray, n_cells: int, n_dims: int, process: Process, pool: int, rng: np.random.Generator
+) -> Cells:
+    """Snapshots of one condition, ``n_cells`` at the first of ``points``; of each, ``pool`` as many are simulated."""
     snapshots, starts = [], []
     for t in points:
-        start = _start(POOL * n_cells, n_dims, rng)
-        state, log_m = _follow(start, t - points[0])
+        start = _start(pool * n_cells, n_dims, rng)
+        state, log_m = _follow(start, t - points[0], process)
         mass = np.exp(log_m)
         n = round(n_cells * mass.mean())
         kept = rng.choice(len(state), n, p=mass / mass.sum(), replace=n > len(state))
@@ -114,26 +153,16 @@ def branching(
         starts.append(start[kept])
     state = np.concatenate(snapshots)
     cell_type = np.where(state[:, 0] < FORK + 0.5, "progenitor", np.where(state[:, 1] > 0, "fate_a", "fate_b"))
+    ends = _follow(state, PAST_ALL, process)[0] if process.push else state  # without it no cell changes sides
     obs = pd.DataFrame(
         {
             "time": np.repeat(points, [len(s) for s in snapshots]),
             "cell_type": pd.Categorical(cell_type, categories=["progenitor", "fate_a", "fate_b"]),
-            "true_fate": pd.Categorical(np.where(state[:, 1] > 0, "fate_a", "fate_b")),
-            "true_growth": growth(state),
-        },
-        index=[f"cell{k}" for k in range(len(state))],
+            "true_fate": pd.Categorical(np.where(ends[:, 1] > 0, "fate_a", "fate_b"), categories=["fate_a", "fate_b"]),
+            "true_growth": growth(state, process),
+        }
     )
-    if n_clones is not None:
-        obs["true_clone"] = _clones(np.concatenate(starts), n_clones, seed)
-    space = rng if space_seed is None else np.random.default_rng(space_seed)
-    rotation = np.linalg.qr(space.standard_normal((n_dims, n_dims)))[0]  # no axis of the data is an axis of the model
-    x, v = state @ rotation, velocity(state) @ rotation
-    if n_genes is None:
-        adata = AnnData(x.astype(np.float32), obs=obs)
-    else:
-        adata = _expression(x, obs, n_genes, n_growth_genes, rng)
-    adata.obsm["X_state"], adata.obsm["true_velocity"] = x, v
-    return adata
+    return Cells(state, np.concatenate(starts), velocity(state, process), obs)
 
 
 def _start(n: int, n_dims: int, rng: np.random.Generator) -> np.ndarray:
@@ -159,43 +188,6 @@ def _clones(start: np.ndarray, n_clones: int, seed: int) -> pd.Categorical:
 
     nearest = KDTree(place(founders)).query(place(start))[1]
     return pd.Categorical.from_codes(nearest, [f"clone{k}" for k in range(n_clones)]).remove_unused_categories()
-
-
-def velocity(state: np.ndarray) -> np.ndarray:
-    """Per unit of time, shape ``(n, d)``: on along the first axis, apart on the second past the fork."""
-    v = -SETTLING_RATE * state
-    v[:, 0] = PROGRESS_SPEED
-    y = state[:, 1]
-    v[:, 1] = PARTING_RATE * _past_fork(state) * y * (1 - (y / SEPARATION) ** 2)
-    return v
-
-
-def growth(state: np.ndarray) -> np.ndarray:
-    """D log m/dt, shape ``(n,)``: that of the progenitor before the fork, of the nearer fate after it."""
-    nearer_a = 1 / (1 + np.exp(-4 * state[:, 1] / SEPARATION))
-    fate = GROWTH["fate_a"] * nearer_a + GROWTH["fate_b"] * (1 - nearer_a)
-    past = _past_fork(state)
-    return (1 - past) * GROWTH["progenitor"] + past * fate
-
-
-def _past_fork(state: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-6 * (state[:, 0] - FORK)))
-
-
-def _follow(state: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """State and log mass after ``duration``: classical Runge-Kutta in steps of at most 0.02."""
-    n_steps = int(np.ceil(duration / 0.02))
-    h, log_m = duration / max(1, n_steps), np.zeros(len(state))
-    for _ in range(n_steps):
-        v1 = velocity(state)
-        s2 = state + h / 2 * v1
-        v2 = velocity(s2)
-        s3 = state + h / 2 * v2
-        v3 = velocity(s3)
-        s4 = state + h * v3
-        log_m = log_m + h / 6 * (growth(state) + 2 * growth(s2) + 2 * growth(s3) + growth(s4))
-        state = state + h / 6 * (v1 + 2 * v2 + 2 * v3 + velocity(s4))
-    return state, log_m
 
 
 def _expression(

@@ -79,20 +79,24 @@ def holdout(
     """
     table = _anndata.read_holdout(adata, key)
     score, best = chosen(table, score, key), _anndata.read_choice(adata, key)
-    times, names = list(dict.fromkeys(table["time"])), list(dict.fromkeys(table["prediction"]))
+    where_of = [f"{time:g}" for time in table["time"]]
+    if "condition" in table:
+        where_of = [f"{time}\n{condition}" for time, condition in zip(where_of, table["condition"], strict=True)]
+    table = table.assign(place=where_of)
+    places, names = list(dict.fromkeys(where_of)), list(dict.fromkeys(table["prediction"]))
     colors = _colors.of_categories(adata, "prediction", names, palette)
 
     fig, ax = _axes.start(given := ax, SIZE)
     width = 0.8 / len(names)
     for k, name in enumerate(names):
-        values = table[table["prediction"] == name].set_index("time")[score].reindex(times)
-        where = np.arange(len(times)) + (k - (len(names) - 1) / 2) * width
+        values = table[table["prediction"] == name].set_index("place")[score].reindex(places)
+        where = np.arange(len(places)) + (k - (len(names) - 1) / 2) * width
         ax.bar(where, values, 0.9 * width, color=colors[name])
     if score == "spread":
         ax.axhline(1, color=_colors.ink(), linewidth=0.8, linestyle=":")
     elif (table[score] < 0).any():
         ax.axhline(0, color=_colors.ink(), linewidth=0.8)
-    ax.set_xticks(np.arange(len(times)), [f"{time:g}" for time in times])
+    ax.set_xticks(np.arange(len(places)), places)
     if title is None and best is not None:
         title = f"chosen: {best}"
     ax.set(xlabel="time left out", ylabel=LABELS[score], title=title or "")

@@ -70,8 +70,7 @@ def mass(
     >>> vgfm_sc.tl.annotate(adata, "branch")
     >>> vgfm_sc.pl.mass(adata, "branch")
     """
-    _, snapshots = _anndata.fitted_sampling(adata, key)
-    stored = _anndata.read_trajectories(adata, key)
+    stored, snapshots = _anndata.read_trajectories(adata, key), _anndata.simulated_sampling(adata, key)
     times, masses = np.asarray(stored["times"], dtype=float), np.asarray(stored["mass"], dtype=float)
     observed, points = snapshots.totals, snapshots.time_points
     at = int(np.abs(points - times[0]).argmin())

@@ -89,7 +89,7 @@ def snapshots(
     stored = _anndata.read_trajectories(adata, key)
     positions = _axes.plane(_anndata.read_positions(adata, key, basis), f"Basis {basis!r}")
     masses, times = np.asarray(stored["mass"], dtype=float), np.asarray(stored["times"], dtype=float)
-    _, cells = _anndata.fitted_sampling(adata, key)
+    cells = _anndata.simulated_sampling(adata, key)
     at = {k: int(np.abs(times - time).argmin()) for k, time in enumerate(cells.time_points)}
     near = _anndata.SAME_TIME * np.ptp(cells.time_points)
     shown = [k for k, j in at.items() if abs(times[j] - cells.time_points[k]) <= near and len(cells.rows[k])]
@@ -99,7 +99,7 @@ def snapshots(
             f"`vgfm_sc.tl.simulate(adata{_anndata.named(key)})` without times."
         )
         raise ValueError(msg)
-    scores = titles(_anndata.read_evaluation(adata, key))
+    scores = titles(_anndata.read_evaluation(adata, key), stored.get("condition"))
     seen_color, made_color = np.full(adata.n_obs, _colors.ink(), dtype=object), None
     if color is not None:
         codes, names = _anndata.read_labels(adata, key, color)
@@ -143,10 +143,12 @@ def snapshots(
     return _axes.finish(fig, list(axes.ravel()), given, show, return_fig)
 
 
-def titles(table: pd.DataFrame | None) -> dict[float, str]:
-    """What titles say of each time point that has been evaluated."""
+def titles(table: pd.DataFrame | None, condition: str | None = None) -> dict[float, str]:
+    """What titles say of each time point that has been evaluated, where there are conditions of one of them."""
     if table is None:
         return {}
+    if condition is not None:
+        table = table[table["condition"] == condition]
     if "energy" not in table:  # of an earlier version
         return {row.time: f"W1 = {row.w1:#.3g}" for row in table.itertuples()}
     return {

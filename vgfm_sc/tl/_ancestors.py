@@ -14,6 +14,7 @@ def ancestors(
     cells: Sequence[int] | Sequence[float] | np.ndarray,
     to: float | str | None = None,
     *,
+    condition: str | None = None,
     key: str = "vgfm",
     key_added: str | None = None,
 ) -> None:
@@ -32,6 +33,9 @@ def ancestors(
         meant.
     to
         Time point to stop at, as a number or by its label in ``time_map``; `None` goes to the first.
+    condition
+        After a fit with ``condition_key``, the condition whose couplings are followed; `None` is that of ``cells``,
+        which must be of one. Cells of the first time can be followed to a condition that starts from them.
     key
         The fit's ``key_added``.
     key_added
@@ -66,7 +70,7 @@ def ancestors(
     >>> adata.obs.groupby(["time", "cell_type"], observed=True)["vgfm_ancestors"].sum()
     """
     name = _lineage.column_name(adata, key, key_added, "ancestors")
-    lineage = _lineage.read(adata, cells, to, key, forward=False)
+    lineage = _lineage.read(adata, cells, to, condition, key, forward=False)
     found = [lineage.weights / np.nansum(lineage.weights)]
     for plan in lineage.plans:
         found.append(lineages.of_ancestors(plan, found[-1]))

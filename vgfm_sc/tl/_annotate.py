@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core.reading.projection import carry
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.tl._model import models_and_cells
 
 
 def annotate(
@@ -17,7 +17,7 @@ def annotate(
     """Carry labels, measurements and genes from the cells to the simulated trajectories.
 
     A simulated cell gets the weighted mean of the 30 observed cells nearest to it in the representation, over all time
-    points; of labels, the one that weighs most. Cells without a value are not asked.
+    points and conditions; of labels, the one that weighs most. Cells without a value are not asked.
 
     Parameters
     ----------
@@ -56,8 +56,9 @@ def annotate(
     >>> vgfm_sc.tl.simulate(adata)
     >>> vgfm_sc.tl.annotate(adata, ["cell_type", "gene7"])
     """
-    result, snapshots, model = model_and_cells(adata, key, "cpu")
+    result, snapshots, models = models_and_cells(adata, key, "cpu")
     _checks.seed(seed)
+    scaling = next(iter(models.values())).scaling  # conditions have one
     trajectories = dict(_anndata.read_trajectories(adata, key))
     names = _anndata.names(keys, "keys")
     columns = {name: _anndata.read_column(adata, name, layer) for name in names}
@@ -77,11 +78,11 @@ def annotate(
         known = ~pd.isna(column)
         if isinstance(column, pd.Categorical):
             shares = np.eye(len(column.categories), dtype=np.float32)[column.codes[known]]
-            codes = carry(snapshots.x[known], shares, points, model.scaling, seed).argmax(axis=1)
+            codes = carry(snapshots.x[known], shares, points, scaling, seed).argmax(axis=1)
             categories = np.asarray(column.categories.astype(str), dtype=str)
             labels[name] = {"codes": codes.astype(np.int32).reshape(shape), "categories": categories}
         else:
-            values[name] = carry(snapshots.x[known], column[known, None], points, model.scaling, seed).reshape(shape)
+            values[name] = carry(snapshots.x[known], column[known, None], points, scaling, seed).reshape(shape)
     if labels:
         trajectories["labels"] = labels
     if values:

@@ -6,9 +6,11 @@ import sys
 import warnings
 
 import numpy as np
+from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks, methods
 from vgfm_sc.core.dynamics.scaling import Scaling
+from vgfm_sc.tl import _entries
 
 SMALLEST = 1e-35
 """Size of results below which, or above whose inverse, they come close to the range of float32, 1e-38 to 3e38."""
@@ -45,6 +47,30 @@ def check_takes_prior(method: methods.Method) -> None:
             "which with a large rho follows the prior closely: method=vgfm_sc.methods.vgfm(rho=100)."
         )
         raise ValueError(msg)
+
+
+def read_prior(
+    adata: AnnData, growth_prior: str | None, snapshots: _anndata.Snapshots, method: methods.Method
+) -> np.ndarray | None:
+    """The growth expected of each cell, if it is given and ``method`` takes it."""
+    if growth_prior is None:
+        return None
+    check_takes_prior(method)
+    return _anndata.read_prior(
+        adata, growth_prior, snapshots.time, snapshots.time_points, both_ends=method.shared_growth
+    )
+
+
+def read_clones(
+    adata: AnnData, clone_key: str | None, snapshots: _anndata.Snapshots, method: methods.Method
+) -> np.ndarray | None:
+    """The clone of each cell, if barcodes are given and ``method`` takes them; what they are is logged."""
+    if clone_key is None:
+        return None
+    check_takes_clones(method)
+    clones = _anndata.read_clones(adata, clone_key, snapshots.rows)
+    _entries.tell_of_clones(clones, snapshots.rows, clone_key)
+    return clones
 
 
 def check_takes_clones(method: methods.Method) -> None:

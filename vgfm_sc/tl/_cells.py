@@ -47,12 +47,12 @@ def covered(wanted: Any, name: str, sampling: _anndata.Sampling) -> float:
     return time
 
 
-def check_covered(sampling: _anndata.Sampling) -> None:
-    """Every cell must be at a time that the fit knows."""
+def check_covered(sampling: _anndata.Sampling, times: np.ndarray) -> None:
+    """Every one of ``times``, those of cells, must be one that the fit knows."""
     first, last = sampling.time_points[[0, -1]]
-    outside = ~((sampling.time >= first) & (sampling.time <= last))
+    outside = ~((times >= first) & (times <= last))
     if outside.any():
-        found = np.unique(sampling.time[outside]).tolist()
+        found = np.unique(times[outside]).tolist()
         msg = (
             f"{outside.sum()} cells are from times {found}; the fit covers {first:g} to {last:g}. Leave these cells "
             "out or run `vgfm_sc.tl.fit` again."

@@ -85,7 +85,7 @@ def compare_clones(
         The column holds floating-point numbers.
     ValueError
         The column has one value, or as many as cells, or no clone with cells at two time points; or it holds ``""``,
-        ``"nan"`` or -1, which stand for missing values.
+        ``"nan"`` or -1, which stand for missing values. Or the fit has conditions, and ``adata`` cells of several.
 
     Warns
     -----
@@ -104,6 +104,7 @@ def compare_clones(
     _checks.whole("n_shuffles", n_shuffles)
     _checks.seed(seed)
     result, sampling = _anndata.fitted_sampling(adata, key)
+    sampling = sampling.under(_anndata.condition_meant(adata, key, None))
     codes = _anndata.read_clones(adata, clone_key, sampling.rows)
     cells = _clones.Cells(sampling, codes, _anndata.clone_names(adata, clone_key), n_shuffles, seed)
     plans, mass = get.couplings(adata, key), _anndata.read_mass(adata, key)

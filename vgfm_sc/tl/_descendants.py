@@ -14,6 +14,7 @@ def descendants(
     cells: Sequence[int] | Sequence[float] | np.ndarray,
     to: float | str | None = None,
     *,
+    condition: str | None = None,
     key: str = "vgfm",
     key_added: str | None = None,
 ) -> None:
@@ -33,6 +34,9 @@ def descendants(
         meant.
     to
         Time point to stop at, as a number or by its label in ``time_map``; `None` goes to the last.
+    condition
+        After a fit with ``condition_key``, the condition whose couplings are followed; `None` is that of ``cells``,
+        which must be of one. Cells of the first time can be followed to a condition that starts from them.
     key
         The fit's ``key_added``.
     key_added
@@ -69,7 +73,7 @@ def descendants(
     >>> adata.obs.groupby(["time", "cell_type"], observed=True)["vgfm_descendants"].sum()
     """
     name = _lineage.column_name(adata, key, key_added, "descendants")
-    lineage = _lineage.read(adata, cells, to, key, forward=True)
+    lineage = _lineage.read(adata, cells, to, condition, key, forward=True)
     found = [lineage.weights]
     for plan in lineage.plans:
         found.append(lineages.of_descendants(plan, found[-1]))

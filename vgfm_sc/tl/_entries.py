@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 import vgfm_sc
@@ -31,14 +32,18 @@ def of_fit(
 ) -> dict[tuple[str, str], Any]:
     """``{(slot, name): value}``; the first of ``models`` is the fit itself, trained on the rows of ``sampling``."""
     main, n_obs = models[0], len(sampling.time)
+    courses = list(sampling.courses().values())
     mass = np.full(n_obs, np.nan, dtype=np.float32)
-    for coupling, cells in zip(main.couplings, sampling.rows[:-1], strict=True):
-        mass[cells] = coupling.row_mass
+    for k, (couplings, course) in enumerate(zip(main.couplings, courses, strict=True)):
+        for coupling, cells in zip(couplings, course.rows[:-1], strict=True):
+            own = slice(None) if sampling.conditions is None else sampling.conditions.codes[cells] == k
+            mass[cells[own]] = coupling.row_mass[own]
+    plans = [joined_plans(*of_one, n_obs) for of_one in zip(main.couplings, [c.rows for c in courses], strict=True)]
     entries: dict[tuple[str, str], Any] = {
         ("obsm", keys.velocity): main.velocity.astype(np.float32),
         ("obs", keys.growth): main.growth.astype(np.float32),
         ("obs", keys.mass): mass,
-        ("obsp", keys.coupling): joined_plans(main.couplings, sampling.rows, n_obs),
+        ("obsp", keys.coupling): sum(plans[1:], plans[0]),
         ("uns", keys.uns): {
             "package": _anndata.MARK,
             "version": vgfm_sc.__version__,
@@ -56,6 +61,23 @@ def of_fit(
         entries["obs", keys.growth_sd] = growths.std(axis=0, ddof=1).astype(np.float32)
         entries["obs", keys.velocity_sd] = np.sqrt(velocities.var(axis=0, ddof=1).sum(axis=1)).astype(np.float32)
     return entries
+
+
+def told(
+    adata: AnnData, snapshots: _anndata.Snapshots, time_key: str, time_map: Mapping[Any, float] | None, **columns: Any
+) -> dict[str, Any]:
+    """Parameters of what the user has told of the cells; ``columns``: of ``obs``, by argument, `None` if not given."""
+    params: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
+    if time_map is not None:
+        # two arrays: labels may hold what the name of an entry may not
+        labels, first = np.unique(adata.obs[time_key].astype(str).to_numpy(dtype=str), return_index=True)
+        params["time_map_labels"], params["time_map_values"] = labels, snapshots.time[first]
+    if snapshots.given is not None:
+        params["totals"] = snapshots.given
+    if snapshots.conditions is not None:
+        params["conditions"] = np.asarray(snapshots.conditions.names, dtype=str)
+        params["condition_sampled"] = snapshots.conditions.sampled
+    return params
 
 
 def joined_plans(couplings: Sequence[Coupling], rows: Sequence[np.ndarray], n_obs: int) -> csr_matrix:
@@ -82,11 +104,30 @@ def tell_of_clones(clones: np.ndarray, rows: Sequence[np.ndarray], clone_key: st
     )  # fmt: skip
 
 
+def tell_of_starts(sampling: _anndata.Sampling) -> None:
+    """Warn of conditions that have no starting cells of their own, at the line that called the tool."""
+    conditions = sampling.conditions
+    if conditions is None or conditions.sampled[:, 0].all():
+        return
+    without, having = (
+        [name for name, at_first in zip(conditions.names, conditions.sampled[:, 0], strict=True) if at_first == has]
+        for has in (False, True)
+    )
+    start, totals = sampling.time_points[0], [float(sampling.under(name).totals[0]) for name in without]
+    msg = (
+        f"obs[{conditions.key!r}]: {without} have no cells at the first time, {start:g}. They start from the "
+        f"{len(sampling.rows[0])} cells of {having} there, with totals of {totals}."
+    )
+    warnings.warn(msg, UserWarning, stacklevel=3)
+
+
 def warn(couplings: Mapping[str, np.ndarray], history: Mapping[str, Any], time_points: np.ndarray) -> None:
     """Say which couplings did not converge, and whether the fitting stage broke off; and what to change."""
+    start, stop = couplings.get("time", time_points[:-1]), couplings.get("to", time_points[1:])
     for k in np.flatnonzero(~couplings["converged"] & couplings["solved"]):
+        of_which = f" of condition {str(couplings['condition'][k])!r}" if "condition" in couplings else ""
         msg = (
-            f"The coupling from {time_points[k]:g} to {time_points[k + 1]:g} did not converge: its marginals miss "
+            f"The coupling{of_which} from {start[k]:g} to {stop[k]:g} did not converge: its marginals miss "
             f"{couplings['marginal_error'][k]:.1e} of the mass after {couplings['n_iter'][k]} iterations. Raise "
             "eps, for example method=vgfm_sc.methods.vgfm(eps=0.01)."
         )

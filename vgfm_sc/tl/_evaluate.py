@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -13,7 +15,10 @@ from vgfm_sc.core.reading.distances import (
     spread,
     wasserstein1,
 )
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.tl._model import models_and_cells
+
+if TYPE_CHECKING:
+    from vgfm_sc.core.dynamics.model import Model
 
 
 def evaluate(
@@ -47,9 +52,11 @@ def evaluate(
 
     Returns
     -------
-    One row for each time point after the first; kept in ``uns["vgfm"]["evaluation"]`` for `vgfm_sc.pl.snapshots` unless
-    ``adata`` is a view:
+    One row for each time point after the first, and after a fit with ``condition_key`` for each condition; kept in
+    ``uns["vgfm"]["evaluation"]`` for `vgfm_sc.pl.snapshots` unless ``adata`` is a view:
 
+    ``condition``
+        Its name, where the fit has conditions. Each is simulated from its own cells of the first time point.
     ``time``
         The time point.
     ``energy``
@@ -90,18 +97,36 @@ def evaluate(
     _checks.whole("max_cells", max_cells, least=2)
     _checks.seed(seed)
     _checks.real("tol", tol)
-    result, snapshots, model = model_and_cells(adata, key, device)
-    points = snapshots.time_points
-    missing = [float(t) for t, rows in zip(points, snapshots.rows, strict=True) if len(rows) < 2]
+    result, snapshots, models = models_and_cells(adata, key, device)
+    courses = {name: snapshots.under(name) for name in models}
+    for name, course in courses.items():
+        _check_cells(course, "" if name is None else f" of condition {name!r}")
+    table: list[dict[str, Any]] = []
+    for name, model in models.items():
+        rows = _scores(courses[name], model, max_cells, seed, tol)
+        table += rows if name is None else [{"condition": name, **row} for row in rows]
+    scores = pd.DataFrame(table)
+    if not adata.is_view:
+        _anndata.write(adata, {("uns", key): {**result, "evaluation": scores}})
+    return scores
+
+
+def _check_cells(course: _anndata.Snapshots, of_which: str) -> None:
+    points = course.time_points
+    missing = [float(t) for t, rows in zip(points, course.rows, strict=True) if len(rows) < 2]
     if missing:
-        msg = f"Fewer than 2 cells left at time points {missing}; evaluation needs all that were fitted."
+        msg = f"Fewer than 2 cells{of_which} left at time points {missing}; evaluation needs all that were fitted."
         raise ValueError(msg)
-    rng, totals = np.random.default_rng(seed), snapshots.totals
-    first = snapshots.x[snapshots.rows[0]]
+
+
+def _scores(course: _anndata.Snapshots, model: Model, max_cells: int, seed: int, tol: float) -> list[dict[str, float]]:
+    """A row for each time point of a course after the first."""
+    points, rng, totals = course.time_points, np.random.default_rng(seed), course.totals
+    first = course.x[course.rows[0]]
     positions, mass = model.simulate(first, points, tol=tol)
     table = []
     for k in range(1, len(points)):
-        observed = snapshots.x[snapshots.rows[k]]
+        observed = course.x[course.rows[k]]
         simulated = rng.permutation(len(first))[:max_cells]
         seen = observed[np.sort(rng.permutation(len(observed))[:max_cells])]
         x, weight = positions[k][simulated], mass[k][simulated]
@@ -119,7 +144,4 @@ def evaluate(
                 "mass_observed": float(totals[k]),
             }
         )
-    scores = pd.DataFrame(table)
-    if not adata.is_view:
-        _anndata.write(adata, {("uns", key): {**result, "evaluation": scores}})
-    return scores
+    return table

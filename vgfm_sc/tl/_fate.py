@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,10 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks, get
 from vgfm_sc.core.reading.fates import Runs, fates, origins
-from vgfm_sc.tl import _cells, _clusters
-from vgfm_sc.tl._model import check_noise, model_and_cells
+from vgfm_sc.tl import _cells, _clusters, _model
+
+if TYPE_CHECKING:
+    from vgfm_sc.core.dynamics.model import Model
 
 Direction = Literal["forward", "backward"]
 
@@ -22,6 +24,7 @@ def fate(
     noise: float = 0.0,
     n_runs: int = 30,
     descendants: bool = True,
+    condition: str | None = None,
     key: str = "vgfm",
     seed: int = 0,
     tol: float = 1e-4,
@@ -64,6 +67,10 @@ def fate(
         With noise: runs of each cell.
     descendants
         Whether a run, or a cell of the surroundings, counts as the mass that it reaches; forward only.
+    condition
+        After a fit with ``condition_key``, the condition that all cells are followed under, whatever their own: what
+        would become of cells of control under treatment, say. `None` follows each under its own. In both cases what a
+        cell has become, or stems from, is read off cells of that condition.
     key
         The fit's ``key_added``.
     seed
@@ -80,14 +87,15 @@ def fate(
     ``adata.obsm["vgfm_fate"]`` : :class:`pandas.DataFrame` (float32, shape ``(n_obs, n_clusters)``)
         Probability that a descendant of the cell at the last time point, drawn at random, is of each cluster; rows sum
         to 1. Columns are the clusters that the last time point has, in the order of the categories, named as these but
-        for ``/``, which becomes ``_``. Cells of the last time point have probability 1 of their own.
+        for ``/``, which becomes ``_``. Cells of the last time point, with ``condition`` those of this one, have
+        probability 1 of their own.
     ``adata.obsm["vgfm_origin"]`` : :class:`pandas.DataFrame` (float32, shape ``(n_obs, n_clusters)``)
         With ``direction="backward"``: probability that the cell's ancestor at the first time point is of each cluster.
     ``adata.obsm["vgfm_fate_sd"]``, ``adata.obsm["vgfm_origin_sd"]`` : :class:`pandas.DataFrame` (float32)
         Of an ensemble: standard deviation of each probability over the models. It says what another sample of cells
         might change, and nothing of what all models have in common.
     ``adata.uns["vgfm"]["fate"]``, ``adata.uns["vgfm"]["origin"]`` : :class:`dict`
-        ``cluster_key``, and ``clusters``, the categories that the columns stand for.
+        ``cluster_key``, and ``clusters``, the categories that the columns stand for; ``condition``, if one was named.
 
     Raises
     ------
@@ -120,29 +128,67 @@ def fate(
     if direction == "backward" and (noise or not descendants):
         msg = "Origins are read from the flow: leave out noise and descendants, or ask for direction='forward'."
         raise ValueError(msg)
-    _, snapshots, model = model_and_cells(adata, key, device)
-    check_noise(noise, model)
+    _, snapshots, models = _model.models_and_cells(adata, key, device)
+    _model.check_noise(noise, next(iter(models.values())))
     end, name = (-1, "fate") if direction == "forward" else (0, "origin")
     members = range(len(_anndata.read_members(adata, key)))
     slots = [("obsm", f"{key}_{name}"), ("obsm", f"{key}_{name}_sd")][: 1 if len(members) == 1 else 2]
     _anndata.check_derived(adata, key, slots)
     clusters = _clusters.of_end(adata, cluster_key, snapshots, end)
-    _cells.check_covered(snapshots)
+    parts = [
+        _Part.of(asked, snapshots, clusters, end)
+        for asked in _model.own(snapshots, models, np.arange(adata.n_obs), condition)
+    ]
 
-    target = float(snapshots.time_points[end])
-    cells = snapshots.x, snapshots.time, target, clusters.labels
     runs = Runs(float(noise), n_runs) if noise else None
     every = []
     for k in members:
-        asked = get.model(adata, key, member=k, device=device) if k else model
-        if direction == "forward":
-            every.append(fates(asked, *cells, tol=tol, seed=seed, runs=runs, descendants=descendants))
-        else:
-            every.append(origins(asked, *cells, tol=tol, seed=seed))
+        shares = np.zeros((adata.n_obs, len(clusters.names)))
+        for part in parts:
+            asked = get.model(adata, key, member=k, condition=part.condition, device=device) if k else part.model
+            cells = snapshots.x[part.used], snapshots.time[part.used], part.target, part.labels
+            if direction == "forward":
+                of_part = fates(asked, *cells, tol=tol, seed=seed, runs=runs, descendants=descendants)
+            else:
+                of_part = origins(asked, *cells, tol=tol, seed=seed)
+            shares[part.rows, : of_part.shape[1]] = of_part[np.isin(part.used, part.rows)]
+        every.append(shares)
     found = [every[0]] if len(every) == 1 else [every[0], np.std(every, axis=0, ddof=1)]
     tables = {
         slot: pd.DataFrame(values.astype(np.float32), index=adata.obs_names, columns=clusters.columns)
         for slot, values in zip(slots, found, strict=True)
     }
     about = {"cluster_key": cluster_key, "clusters": np.asarray(clusters.names, dtype=str)}
+    if condition is not None:
+        about["condition"] = str(condition)
     _anndata.write_derived(adata, key, tables, **{name: about})
+
+
+class _Part(NamedTuple):
+    """Cells that are followed with one model.
+
+    ``rows``: those that are asked; ``used``: these and, if they start from others, the others; increasing. ``labels``:
+    numbers of the clusters of those used, -1 in all that nothing is read off. ``target``: the time of these.
+    """
+
+    condition: str | None
+    model: Model
+    rows: np.ndarray
+    used: np.ndarray
+    labels: np.ndarray
+    target: float
+
+    @classmethod
+    def of(cls, asked: _model.Asked, snapshots: _anndata.Snapshots, clusters: _clusters.Clusters, end: int) -> _Part:
+        course = snapshots.under(asked.condition)
+        target, there = float(course.time_points[end]), course.rows[end]
+        if not len(there) or target != snapshots.time_points[end] or (clusters.labels[there] < 0).all():
+            msg = (
+                f"Condition {asked.condition!r} has no cells with a cluster at {snapshots.time_points[end]:g}, to read "
+                f"fates or origins off. Leave its cells out, or name another condition to follow all cells under."
+            )
+            raise ValueError(msg)
+        _cells.check_covered(course, snapshots.time[asked.rows])
+        used = np.union1d(asked.rows, there)
+        labels = np.where(np.isin(used, there), clusters.labels[used], -1)
+        return cls(asked.condition, asked.model, asked.rows, used, labels, target)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from anndata import AnnData
 from tqdm.auto import tqdm
 
@@ -30,9 +29,10 @@ def fit(
     genes: Sequence[str] | str | None = None,
     method: str | methods.Method = "vgfm",
     time_map: Mapping[Any, float] | None = None,
-    mass: str | Mapping[Any, float] = "counts",
+    mass: str | Mapping[Any, Any] = "counts",
     growth_prior: str | None = None,
     clone_key: str | None = None,
+    condition_key: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool | None = None,
@@ -93,7 +93,8 @@ def fit(
         Population sizes: ``"counts"``, the numbers of cells; ``"equal"``, the same at every time point, where numbers
         of cells mean nothing: growth is then gain and loss of share; ``{time: total}``, with times as numbers or as
         labels of ``time_map``; or a column of ``obs`` that holds one total for each time point. Only their ratios
-        matter. The cells of a time point share its total equally.
+        matter. The cells of a time point share its total equally. With ``condition_key``, totals are those of a
+        condition: ``{condition: {time: total}}``, or a column with one for each condition and time point.
     growth_prior
         Column of ``obs`` with the growth expected of each cell per unit of time, as far as it is known beforehand. The
         coupling starts from it, and the data can override it; a smaller ``rho`` lets them override it more.
@@ -104,6 +105,12 @@ def fit(
         in cells without one. A cell is then coupled to cells of its own clone rather than to those without a barcode,
         and to these rather than to other clones, in every interval at both ends of which its clone was seen. Barcodes
         may be wrong: another clone costs more and is not ruled out. Clones seen at one time alone say nothing.
+    condition_key
+        Column of ``obs`` with conditions, such as control and treated: categories, strings, booleans or integers stored
+        as categories. Each condition is a time course of its own, with its own couplings, totals and population sizes;
+        the networks are the same for all and take the condition as an input. All that is written of a cell is that of
+        its own condition; tools take ``condition`` to ask for another. A condition without cells at the first time
+        starts from those of the others there, and a warning says so.
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
@@ -172,23 +179,25 @@ def fit(
         ``n_models`` above 1 also ``ensemble``, the weights of the further models by their number, from 1.
         Where the fitting stage ended because its loss left the finite numbers, ``history["fitting"]["loss"]`` ends in
         it. A coupling that did not converge says so in ``couplings["converged"]``. Where your own coupling returned a
-        plan without a report, ``couplings["converged"]`` and ``couplings["solved"]`` are `False`.
+        plan without a report, ``couplings["converged"]`` and ``couplings["solved"]`` are `False`. With
+        ``condition_key``, ``couplings`` also holds ``condition``, ``time`` and ``to`` of each.
 
     Warns
     -----
     UserWarning
-        Expression that looks like counts, or an embedding made for the eye.
+        Expression that looks like counts, an embedding made for the eye, or a condition that starts from the cells of
+        others.
     RuntimeWarning
         A coupling that did not converge, or a fitting loss that is not finite.
 
     Raises
     ------
     KeyError
-        ``time_key``, ``use_rep``, ``layer``, a gene, or the column of ``mass``, ``growth_prior`` or ``clone_key`` is
-        missing.
+        ``time_key``, ``use_rep``, ``layer``, a gene, or the column of ``mass``, ``growth_prior``, ``clone_key`` or
+        ``condition_key`` is missing.
     TypeError, ValueError
-        Times, representation, totals, prior, barcodes, method, device or ``key_added`` cannot be used, or your own
-        coupling returned a plan whose columns do not sum to the target masses; the message says why.
+        Times, representation, totals, prior, barcodes, conditions, method, device or ``key_added`` cannot be used, or
+        your own coupling returned a plan whose columns do not sum to the target masses; the message says why.
     FloatingPointError
         Training left the finite numbers. ``adata`` is not changed, whatever the error.
 
@@ -201,23 +210,20 @@ def fit(
     In gene space, with populations known to double from each time to the next:
 
     >>> vgfm_sc.tl.fit(adata, "time", use_rep=None, mass={0: 1, 1: 2, 2: 4, 3: 8, 4: 16})
+
+    Treated cells beside control cells:
+
+    >>> adata = vgfm_sc.datasets.branching(treatment="growth")
+    >>> vgfm_sc.tl.fit(adata, "time", use_rep="X_state", condition_key="condition")
+    >>> adata.obs.groupby(["condition", "cell_type"], observed=True)["vgfm_growth"].mean()
     """
     _anndata.check_key(key_added)
     representation = _anndata.Representation.chosen(adata, use_rep, layer, genes)
-    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass)
+    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass, condition_key)
     keys = _anndata.Keys.of(key_added, representation.name)
     chosen, place = _arguments.check_method(method), devices.choose(device)
-    prior = None
-    if growth_prior is not None:
-        _arguments.check_takes_prior(chosen)
-        prior = _anndata.read_prior(
-            adata, growth_prior, snapshots.time, snapshots.time_points, both_ends=chosen.shared_growth
-        )
-    clones = None
-    if clone_key is not None:
-        _arguments.check_takes_clones(chosen)
-        clones = _anndata.read_clones(adata, clone_key, snapshots.rows)
-        _entries.tell_of_clones(clones, snapshots.rows, clone_key)
+    prior = _arguments.read_prior(adata, growth_prior, snapshots, chosen)
+    clones = _arguments.read_clones(adata, clone_key, snapshots, chosen)
     settings = Settings(
         width=width,
         depth=depth,
@@ -235,18 +241,21 @@ def fit(
     _arguments.check_validation(validation)
     _checks.whole("n_models", n_models)
     _arguments.warn_of_space(representation, snapshots.x)
+    _entries.tell_of_starts(snapshots)
     stale = _anndata.check_free(adata, keys, n_models)
     sampling, out = snapshots.sampling, None
     if validation:
-        rows, out = _models.held_out(sampling.rows, validation, sampling.time_points, seed)
-        sampling = replace(sampling, rows=rows)
+        groups = _models.Groups.of(sampling)
+        kept, judged = _models.held_out(groups.rows, validation, sampling.time_points[groups.place], seed)
+        sampling, out = replace(sampling, rows=groups.joined(kept)), groups.joined(judged)
     if copy:
         adata = adata.to_memory() if isinstance(adata, AnnData) and adata.isbacked else adata.copy()
 
     began, progress = time.perf_counter(), _arguments.shown(progress)
     scaling = Scaling.of(snapshots.x, snapshots.time_points)
     _arguments.check_units(scaling, snapshots.time_points)
-    _arguments.check_sigma(chosen, scaling, snapshots.time_points)
+    for course in sampling.courses().values():
+        _arguments.check_sigma(chosen, scaling, course.time_points)
     alone, folder = jobs.one_by_one(n_models), None if checkpoint is None else os.fspath(checkpoint)
     recipe = _models.Recipe(
         sampling=sampling,
@@ -277,16 +286,8 @@ def fit(
         "validation": validation,
         "n_models": n_models,
     }
-    if time_map is not None:
-        # two arrays: labels may hold what the name of an entry may not
-        labels, first = np.unique(adata.obs[time_key].astype(str).to_numpy(dtype=str), return_index=True)
-        params["time_map_labels"], params["time_map_values"] = labels, snapshots.time[first]
-    if snapshots.given is not None:
-        params["totals"] = snapshots.given
-    if growth_prior is not None:
-        params["growth_prior"] = growth_prior
-    if clone_key is not None:
-        params["clone_key"] = clone_key
+    columns = {"growth_prior": growth_prior, "clone_key": clone_key, "condition_key": condition_key}
+    params.update(_entries.told(adata, snapshots, time_key, time_map, **columns))
     params.update(settings.stored())
     entries = _entries.of_fit(models, keys, sampling, params, scaling)
     _anndata.write(adata, entries, remove=stale)

@@ -4,7 +4,7 @@ import numpy as np
 from anndata import AnnData
 
 from vgfm_sc import _anndata
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.tl._model import models_and_cells
 
 BLOCK_CELLS = 4096
 """Cells whose velocities are told in double precision at once."""
@@ -53,7 +53,7 @@ def gene_velocity(adata: AnnData, *, key: str = "vgfm") -> None:
     >>> vgfm_sc.tl.gene_velocity(adata)
     """
     loadings = _anndata.read_loadings(adata, key)
-    model_and_cells(adata, key, "cpu")  # the loadings and the cells may both be of another PCA than the velocity
+    models_and_cells(adata, key, "cpu")  # the loadings and the cells may both be of another PCA than the velocity
     velocity = _anndata.read_velocity(adata, key)
     layer, column = ("layers", f"{key}_velocity"), ("var", f"{key}_velocity_genes")
     _anndata.check_derived(adata, key, [layer, column])

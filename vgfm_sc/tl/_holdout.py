@@ -10,7 +10,7 @@ from anndata import AnnData
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core import device as devices
 from vgfm_sc.methods import Method, otcfm
-from vgfm_sc.tl import _arguments, _compared, _entries, _left_out, _predictions
+from vgfm_sc.tl import _arguments, _cells, _compared, _entries, _left_out, _predictions
 from vgfm_sc.tl._baselines import baselines
 
 
@@ -28,6 +28,7 @@ def holdout(
     mass: str | Mapping[Any, float] = "counts",
     growth_prior: str | None = None,
     clone_key: str | None = None,
+    condition_key: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool | None = None,
@@ -47,11 +48,12 @@ def holdout(
     ----------
     adata
         Annotated data with at least three time points.
-    time_key, use_rep, layer, genes, time_map, mass, growth_prior, clone_key, device, seed, progress
-        As in `vgfm_sc.tl.fit`; the baseline ``"otcfm"`` is told neither of ``growth_prior`` nor of ``clone_key``.
+    time_key, use_rep, layer, genes, time_map, mass, growth_prior, clone_key, condition_key, device, seed, progress
+        As in `vgfm_sc.tl.fit`; the baseline ``"otcfm"`` is told neither of ``growth_prior`` nor of ``clone_key``. With
+        ``condition_key``, a time point is left out of all conditions at once, and each is predicted.
     times
         Time points to leave out, as numbers or by their labels in ``time_map``, each between others; all that are by
-        default.
+        default. With ``condition_key`` they are between others, and have cells, in every condition.
     method
         What is compared with the baselines, as in `vgfm_sc.tl.fit`.
     methods
@@ -69,9 +71,11 @@ def holdout(
 
     Returns
     -------
-    One row for each time point left out and each prediction; kept in ``uns["vgfm_holdout"]["scores"]`` for
-    `vgfm_sc.pl.holdout` unless ``adata`` is a view:
+    One row for each time point left out, each condition, if there are several, and each prediction; kept in
+    ``uns["vgfm_holdout"]["scores"]`` for `vgfm_sc.pl.holdout` unless ``adata`` is a view:
 
+    ``condition``
+        Its name, with ``condition_key``.
     ``time``, ``prediction``
         The time point; the name of a method, or a baseline: ``"otcfm"`` (balanced optimal-transport flow matching,
         :cite:p:`Tong24`), ``"linear"`` (cells on the straight lines of the exact optimal-transport plan between the
@@ -116,7 +120,7 @@ def holdout(
     _anndata.check_key(key_added)
     slot = ("uns", f"{key_added}_holdout")
     representation = _anndata.Representation.chosen(adata, use_rep, layer, genes)
-    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass)
+    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass, condition_key)
     _anndata.check_holdout(adata, key_added)
     if methods is not None and method != "vgfm":
         msg = "Both method and methods are given. Put all methods to compare into methods."
@@ -133,17 +137,20 @@ def holdout(
     arguments = {**fit_arguments, "device": str(devices.choose(device)), "seed": seed}
     models = {**compared} if "otcfm" in compared else {**compared, "otcfm": otcfm()}
     each, shown = [[int(k)] for k in left_out], _arguments.shown(progress)
-    simulated: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {k: {} for (k,) in each}
+    simulated: dict[Any, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for name, predicted in _predictions.by_models(snapshots, each, models, told, arguments, tol, shown):
-        for k, cells in predicted.cells.items():
-            simulated[k][name] = cells
+        for left, cells in predicted.cells.items():
+            simulated.setdefault(left, {})[name] = cells
         if predicted.elsewhere:
             _entries.warn(**predicted.fit)
     table = []
-    for k, predictions in simulated.items():
-        rng = np.random.default_rng([seed, k])
-        every = {**predictions, **baselines(snapshots, k, max_cells, rng)}
-        table += _predictions.scores(snapshots, k, every, max_cells, rng)
+    for left, predictions in simulated.items():
+        k, condition = (left, None) if snapshots.conditions is None else left
+        rng, course = np.random.default_rng([seed, k]), snapshots.under(condition)
+        j = _cells.place(course, snapshots.time_points[k])
+        every = {**predictions, **baselines(course, j, max_cells, rng)}
+        rows = _predictions.scores(course, j, every, max_cells, rng)
+        table += rows if condition is None else [{"condition": condition, **row} for row in rows]
     scores = pd.DataFrame(table)
     if not adata.is_view:
         _anndata.write(adata, {slot: {"package": _anndata.MARK, "scores": scores}})

@@ -19,6 +19,7 @@ def interpolate(
     *,
     n_cells: int | None = None,
     cluster_key: str | Sequence[str] | None = None,
+    condition: str | None = None,
     key: str = "vgfm",
     seed: int = 0,
     tol: float = 1e-4,
@@ -40,6 +41,9 @@ def interpolate(
     cluster_key
         Columns of labels in ``obs`` to give to the new cells: of the 30 nearest cells observed at the time points
         around, in the representation, the label that weighs most. Where these leave a gap it is a guess.
+    condition
+        After a fit with ``condition_key``, the condition whose cells are meant. It can be left out where all cells of
+        ``adata`` are of one.
     key
         The fit's ``key_added``.
     seed
@@ -64,6 +68,8 @@ def interpolate(
         Growth rate at the new place and time, float32, per unit of time.
     ``obs["vgfm_parent"]``
         Name of the observed cell that it comes from.
+    ``obs["<condition_key>"]``
+        The condition, where the fit has conditions.
     ``obs["<cluster_key>"]``
         Labels, with the categories of ``adata``; their colours come along in ``uns``.
     ``obsm["<use_rep>"]``, ``obsm["vgfm_velocity_pca"]``
@@ -87,7 +93,8 @@ def interpolate(
     >>> cells = vgfm_sc.tl.interpolate(adata, 1.5, cluster_key="cell_type")
     >>> cells.obs.groupby("cell_type", observed=True)["vgfm_mass"].sum()
     """
-    result, snapshots, model = model_and_cells(adata, key, device)
+    result, snapshots, model = model_and_cells(adata, key, device, condition)
+    condition = _anndata.condition_meant(adata, key, condition)
     _checks.real("tol", tol)
     _checks.seed(seed)
     k, time = _before(snapshots, time)
@@ -98,6 +105,8 @@ def interpolate(
     names = [] if cluster_key is None else _anndata.names(cluster_key, "cluster_key")
     columns = {name: _labels(adata, name, around) for name in names}
     own = [time_key, *(f"{key}_{what}" for what in ("mass", "growth", "parent"))]
+    if condition is not None:
+        own.append(str(result["params"]["condition_key"]))
     taken = sorted(set(names) & set(own))
     if taken:
         msg = f"The simulated cells have columns {taken} of their own. Leave them out of cluster_key."
@@ -107,8 +116,8 @@ def interpolate(
     velocity, growth = model(time, positions)
     held = snapshots.totals[k] / len(cells)
     parents = adata.obs_names[cells].astype(str)
-    found = [time, (held * masses).astype(np.float32), growth.astype(np.float32), parents]
-    obs = dict(zip(own, found, strict=True))
+    found = [time, (held * masses).astype(np.float32), growth.astype(np.float32), parents, condition]
+    obs = dict(zip(own, found, strict=False))
     for name, column in columns.items():
         known = around[column.codes[around] >= 0]
         shares = np.eye(len(column.categories), dtype=np.float32)[column.codes[known]]

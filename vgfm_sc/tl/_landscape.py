@@ -4,11 +4,17 @@ import numpy as np
 from anndata import AnnData
 
 from vgfm_sc import _anndata
-from vgfm_sc.tl import _cells
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.tl import _cells, _model
 
 
-def landscape(adata: AnnData, *, time: float | str | None = None, key: str = "vgfm", device: str = "auto") -> None:
+def landscape(
+    adata: AnnData,
+    *,
+    time: float | str | None = None,
+    condition: str | None = None,
+    key: str = "vgfm",
+    device: str = "auto",
+) -> None:
     """Minus the log density of the population where each cell is: low where cells gather, high where they are few.
 
     It is the log density whose gradient the fit has learnt as the score. Where cells drift down a potential with noise
@@ -22,6 +28,9 @@ def landscape(adata: AnnData, *, time: float | str | None = None, key: str = "vg
     time
         Of the population. `None`: of each cell the time at which it was sampled. A number, or a label of
         ``time_map``, within the range of the fit: one time for all cells, so that all can be compared.
+    condition
+        After a fit with ``condition_key``, the condition whose population is meant, for all cells; `None` is that of
+        each cell.
     key
         The fit's ``key_added``.
     device
@@ -33,8 +42,8 @@ def landscape(adata: AnnData, *, time: float | str | None = None, key: str = "vg
 
     ``adata.obs["vgfm_landscape"]`` : :class:`pandas.Series` (float32)
         Minus the log density, which is known up to a constant at each time: the lowest of the cells at a time is 0.
-        Differences between cells at one time mean something, between cells at two times they do not. In a subset of
-        the cells all values may be lower by one number.
+        Differences between cells at one time mean something, between cells at two times or in two populations they do
+        not. In a subset of the cells all values may be lower by one number.
     ``adata.uns["vgfm"]["landscape"]`` : :class:`dict`
         ``time``, as a number; NaN where it is that of each cell.
 
@@ -56,18 +65,20 @@ def landscape(adata: AnnData, *, time: float | str | None = None, key: str = "vg
     >>> vgfm_sc.tl.landscape(adata, time=0.5)
     >>> vgfm_sc.pl.landscape(adata)
     """
-    _, snapshots, model = model_and_cells(adata, key, device)
+    _, snapshots, models = _model.models_and_cells(adata, key, device)
     slot = ("obs", f"{key}_landscape")
     _anndata.check_derived(adata, key, [slot])
-    if time is None:
-        _cells.check_covered(snapshots)
-        own, times = np.nan, snapshots.time
-    else:
-        own = _cells.covered(time, "time", snapshots)
-        times = np.full(adata.n_obs, own)
-    height = -model.log_density(times, snapshots.x)
-    _, group = np.unique(times, return_inverse=True)
-    lowest = np.full(group.max() + 1, np.inf)
-    np.minimum.at(lowest, group, height)
-    height = (height - lowest[group]).astype(np.float32)
+    own, height = np.nan, np.empty(adata.n_obs, dtype=np.float32)
+    for asked in _model.own(snapshots, models, np.arange(adata.n_obs), condition):
+        course, times = snapshots.under(asked.condition), snapshots.time[asked.rows]
+        if time is None:
+            _cells.check_covered(course, times)
+        else:
+            own = _cells.covered(time, "time", course)
+            times = np.full(len(times), own)
+        here = -asked.model.log_density(times, snapshots.x[asked.rows])
+        _, group = np.unique(times, return_inverse=True)
+        lowest = np.full(group.max() + 1, np.inf)
+        np.minimum.at(lowest, group, here)
+        height[asked.rows] = here - lowest[group]
     _anndata.write_derived(adata, key, {slot: height}, landscape={"time": float(own)})

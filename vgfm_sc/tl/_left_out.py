@@ -25,6 +25,13 @@ def check_fit_arguments(arguments: Mapping[str, Any]) -> None:
     if "method" in arguments:  # `holdout` has a parameter of that name
         msg = "tl.choose takes its methods as candidates, a list or a mapping of names to methods; it has no method."
         raise TypeError(msg)
+    if "condition_key" in arguments:  # `holdout` has a parameter of that name
+        key = arguments["condition_key"]
+        msg = (
+            "tl.choose does not take condition_key. Pass the cells of one condition, "
+            f"adata[adata.obs[{key!r}] == ...].copy()."
+        )
+        raise TypeError(msg)
     useless = sorted({"copy", "n_models"} & set(arguments))
     if useless:
         msg = f"Leaving time points out returns a table; it has no use for {', '.join(useless)}."
@@ -37,16 +44,29 @@ def between_others(snapshots: _anndata.Snapshots, times: Any) -> np.ndarray:
     if len(points) < 3:
         msg = f"Leaving a time point out needs at least three, found {points.tolist()}."
         raise ValueError(msg)
+    inner = _inner(snapshots)
+    if times is None and len(inner):
+        return inner
     if times is None:
-        return np.arange(1, len(points) - 1)
+        msg = f"No time point of {points.tolist()} lies between others in every condition."
+        raise ValueError(msg)
     wanted = _cells.numbers(times, "times", snapshots)
     nearest = np.abs(points[None] - wanted[:, None]).argmin(axis=1)
     off = np.abs(points[nearest] - wanted) > _anndata.SAME_TIME * np.ptp(points)
-    wrong = off | ~np.isin(nearest, np.arange(1, len(points) - 1))
+    wrong = off | ~np.isin(nearest, inner)
     if wrong.any() or not len(wanted):
-        msg = f"times={wanted.tolist()} cannot be left out: only those between others can, {points[1:-1].tolist()}."
+        msg = f"times={wanted.tolist()} cannot be left out: only those between others can, {points[inner].tolist()}."
         raise ValueError(msg)
     return np.unique(nearest)
+
+
+def _inner(snapshots: _anndata.Snapshots) -> np.ndarray:
+    """Places of the time points between others, where there are conditions in the course of each."""
+    inner = np.arange(1, len(snapshots.time_points) - 1)
+    if snapshots.conditions is None:
+        return inner
+    sampled = snapshots.conditions.sampled
+    return inner[[sampled[:, k].all() and sampled[:, k + 1 :].any(axis=1).all() for k in inner]]
 
 
 def told(

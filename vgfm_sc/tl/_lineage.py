@@ -24,11 +24,20 @@ class Lineage(NamedTuple):
     weights: np.ndarray
 
 
-def read(adata: AnnData, cells: Any, to: float | str | None, key: str, *, forward: bool) -> Lineage:
-    """The way from ``cells`` to the time point ``to``, or to the last (first) one."""
+def read(
+    adata: AnnData, cells: Any, to: float | str | None, condition: str | None, key: str, *, forward: bool
+) -> Lineage:
+    """The way from ``cells`` to the time point ``to``, or to the last (first) one, by the plans of a ``condition``.
+
+    Without one named it is that of the cells.
+    """
     _, sampling = _anndata.fitted_sampling(adata, key)
-    points = sampling.time_points
     weights, time = _weights(sampling, cells)
+    if sampling.conditions is not None and condition is None:
+        condition = sampling.conditions.names[sampling.conditions.only(np.flatnonzero(weights), "these cells")]
+    condition = _anndata.condition_meant(adata, key, condition)
+    sampling = sampling.under(condition)
+    points = sampling.time_points
     first = _cells.place(sampling, time)
     ends, towards = (len(points) - 1, "after") if forward else (0, "before")
     last = ends if to is None else _cells.time_point(sampling, to, "to")
@@ -36,7 +45,7 @@ def read(adata: AnnData, cells: Any, to: float | str | None, key: str, *, forwar
         found = "there is none" if first == ends else f"got to={to!r}"
         msg = f"The cells are from time {time:g}; a time point {towards} it is needed, {found}."
         raise ValueError(msg)
-    known = get.couplings(adata, key)
+    known = get.couplings(adata, key, condition=condition)
     way = range(first, last + 1) if forward else range(first, last - 1, -1)
     intervals = [(float(points[j]), float(points[j + 1])) for j in sorted(way)[:-1]]
     missing = [interval for interval in intervals if interval not in known]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -17,6 +18,7 @@ from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.course import Course
 from vgfm_sc.core.dynamics import stored
 from vgfm_sc.core.dynamics.model import Model
+from vgfm_sc.core.dynamics.networks import Networks
 from vgfm_sc.core.dynamics.scaling import Scaling
 from vgfm_sc.core.training.checkpoint import Checkpoint
 from vgfm_sc.core.training.fingerprint import fingerprint
@@ -55,7 +57,8 @@ class FittedModel:
     """What is kept of a model.
 
     ``velocity``, shape ``(n_obs, d)``, and ``growth``, shape ``(n_obs,)``: at every cell and its own time.
-    ``convergence``: of each coupling. ``couplings``: large, so only those of the model itself.
+    ``convergence``: of each coupling. ``couplings``: of each condition, or of the one course there is, by interval;
+    large, so only those of the model itself.
     """
 
     velocity: np.ndarray
@@ -63,7 +66,7 @@ class FittedModel:
     convergence: dict[str, np.ndarray]
     history: dict[str, dict[str, np.ndarray]]
     weights: dict[str, np.ndarray]
-    couplings: list[Coupling]
+    couplings: list[list[Coupling]]
 
 
 def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
@@ -71,53 +74,68 @@ def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
     sampling, settings, scaling = recipe.sampling, recipe.settings, recipe.scaling
     if k:
         rng = np.random.default_rng([settings.seed, k])
-        rows = bootstrap(sampling.rows, rng)
+        groups = Groups.of(sampling)
+        rows = groups.joined(bootstrap(groups.rows, rng))
         recipe = replace(recipe, sampling=replace(sampling, rows=rows), counted=rows)
         settings = replace(settings, seed=int(rng.integers(2**63)))
-    course = unitless_course(recipe, x)
+    spans = sampling.courses()
+    courses = [unitless_course(recipe, name, x) for name in spans]
     checkpoint = None
     if recipe.checkpoint is not None:
         method = recipe.method
         versions = vgfm_sc.__version__, version("torch"), version("numpy")
         known = method.name, method.settings, method.noise, method.smooth, method.shared_growth
         functions = method.coupling, method.path, method.prepare
-        name = fingerprint(list(course.arrays()), settings, versions, recipe.device, (*known, *functions))
+        arrays = [array for course in courses for array in course.arrays()]
+        name = fingerprint(arrays, settings, versions, recipe.device, (*known, *functions))
         checkpoint = Checkpoint(Path(recipe.checkpoint), name)
     with devices.telling_what_to_lower("training"):
         trained = train(
-            course,
+            courses,
             recipe.method,
             settings,
             device=devices.choose(recipe.device),
             bar=lambda name, total: tqdm(total=total, desc=name, disable=not recipe.progress),
             checkpoint=checkpoint,
         )
-        velocity, growth = fields(Model(trained.networks, scaling), sampling.time, x)
-    solved = [coupling.convergence() for coupling in trained.couplings]
+        velocity, growth = fields(trained.networks, scaling, sampling, x)
+    solved = [coupling.convergence() for of_course in trained.couplings for coupling in of_course]
     return FittedModel(
         velocity,
         growth,
-        {name: np.asarray([report[name] for report in solved]) for name in solved[0]},
+        {**intervals(spans), **{name: np.asarray([report[name] for report in solved]) for name in solved[0]}},
         trained.history,
         stored.weights(trained.networks),
         [] if k else trained.couplings,
     )
 
 
-def fields(model: Model, time: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Velocity and growth at every cell and its own time."""
-    velocity, growth = model(time, x)
+def fields(
+    networks: Networks, scaling: Scaling, sampling: _anndata.Sampling, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Velocity and growth at every cell, its own time and, if there are several, its own condition."""
+    if sampling.conditions is None:
+        velocity, growth = Model(networks, scaling)(sampling.time, x)
+    else:
+        velocity, growth = np.empty(x.shape), np.empty(len(x))
+        for k in range(len(sampling.conditions.names)):
+            own = sampling.conditions.codes == k
+            velocity[own], growth[own] = Model(networks.under(k), scaling)(sampling.time[own], x[own])
     if not (np.isfinite(velocity).all() and np.isfinite(growth).all()):
         msg = "The trained networks give values that are not finite. Lower match_lr."
         raise FloatingPointError(msg)
     return velocity, growth
 
 
-def unitless_course(recipe: Recipe, x: np.ndarray) -> Course:
-    """The time course as training sees it."""
-    sampling, scaling = recipe.sampling, recipe.scaling
+def unitless_course(recipe: Recipe, condition: str | None, x: np.ndarray) -> Course:
+    """The time course as training sees it, where there are conditions that of one."""
+
+    def course(rows: Sequence[np.ndarray]) -> _anndata.Sampling:
+        return replace(recipe.sampling, rows=list(rows)).under(condition)
+
+    sampling, scaling = course(recipe.sampling.rows), recipe.scaling
     rows, points = sampling.rows, sampling.time_points
-    totals = replace(sampling, rows=recipe.counted).totals
+    totals = course(recipe.counted).totals
     masses = totals / [len(cells) for cells in rows]
     unitless = scaling.to_unitless(x)
     times = [float(t) for t in scaling.to_unitless_time(points)]
@@ -129,10 +147,49 @@ def unitless_course(recipe: Recipe, x: np.ndarray) -> Course:
         (masses / masses[0]).tolist(),
         (np.diff(points) / scaling.time_unit).tolist(),
         expected,
-        None if recipe.out is None else [unitless[cells] for cells in recipe.out],
+        None if recipe.out is None else [unitless[cells] for cells in course(recipe.out).rows],
         None if recipe.method.sigma is None else scaling.wander(recipe.method.sigma, points).tolist(),
         None if recipe.clones is None else [recipe.clones[cells] for cells in rows],
     )
+
+
+def intervals(courses: Mapping[str | None, _anndata.Sampling]) -> dict[str, np.ndarray]:
+    """Condition and times of each coupling; without conditions they are those of the time points."""
+    if None in courses:
+        return {}
+    points = [course.time_points for course in courses.values()]
+    return {
+        "condition": np.repeat(np.asarray(list(courses), dtype=str), [len(p) - 1 for p in points]),
+        "time": np.concatenate([p[:-1] for p in points]),
+        "to": np.concatenate([p[1:] for p in points]),
+    }
+
+
+class Groups(NamedTuple):
+    """Cells that are drawn from apart: those of each time point and, if there are several, of each condition.
+
+    ``rows``: positions of the cells of each group. ``place``: of its time point.
+    """
+
+    rows: list[np.ndarray]
+    place: np.ndarray
+
+    @classmethod
+    def of(cls, sampling: _anndata.Sampling) -> Groups:
+        """The groups of ``sampling``."""
+        conditions, rows = sampling.conditions, sampling.rows
+        if conditions is None:
+            return cls(rows, np.arange(len(rows)))
+        place, number = np.nonzero(conditions.sampled.T)
+        own = [rows[j][conditions.codes[rows[j]] == k] for j, k in zip(place, number, strict=True)]
+        return cls(own, place)
+
+    def joined(self, drawn: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What was ``drawn`` of each group, by time point."""
+        return [
+            np.concatenate([cells for cells, k in zip(drawn, self.place, strict=True) if k == j])
+            for j in range(self.place.max() + 1)
+        ]
 
 
 def held_out(

@@ -25,6 +25,7 @@ def perturb(
     start: float | str | Sequence[int] | np.ndarray | None = None,
     n_cells: int = 200,
     n_replicates: int | None = None,
+    condition: str | None = None,
     key: str = "vgfm",
     key_added: str | None = None,
     seed: int = 0,
@@ -68,6 +69,8 @@ def perturb(
     n_replicates
         Draws of cells, all followed by the model fitted to all cells. `None` is one draw for each model of an ensemble
         (``n_models`` of `vgfm_sc.tl.fit`), followed by that model; after a fit with one model 10 draws, and a warning.
+    condition
+        As in `vgfm_sc.tl.simulate`; the fates are clusters of cells of this condition.
     key
         The fit's ``key_added``.
     key_added
@@ -152,6 +155,7 @@ def perturb(
         noise=noise,
         n_cells=n_cells,
         n_replicates=n_replicates,
+        condition=condition,
         key=key,
         seed=seed,
         tol=tol,

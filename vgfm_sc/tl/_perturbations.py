@@ -13,7 +13,7 @@ from vgfm_sc import _anndata, _checks, get
 from vgfm_sc.core.reading.effects import Effects, Tested, tested
 from vgfm_sc.core.reading.perturbation import Change, Ends, Group, Trial, outside
 from vgfm_sc.tl import _cells, _clusters
-from vgfm_sc.tl._model import check_noise, model_and_cells
+from vgfm_sc.tl._model import check_noise, condition_to_follow, model_and_cells
 
 if TYPE_CHECKING:
     from vgfm_sc.core.dynamics.model import Model
@@ -82,6 +82,7 @@ def prepared(
     noise: float,
     n_cells: int,
     n_replicates: int | None,
+    condition: str | None,
     key: str,
     seed: int,
     tol: float,
@@ -96,7 +97,8 @@ def prepared(
     _checks.whole("n_cells", n_cells, least=LEAST_CELLS)
     if n_replicates is not None:
         _checks.whole("n_replicates", n_replicates, least=2)
-    _, snapshots, model = model_and_cells(adata, key, device)
+    condition = condition_to_follow(adata, start, condition, key)
+    _, snapshots, model = model_and_cells(adata, key, device, condition)
     check_noise(noise, model)
     pool, first = _cells.starting(snapshots, start)
     clusters = _clusters.of_end(adata, cluster_key, snapshots, -1)
@@ -109,7 +111,8 @@ def prepared(
         msg = f"start names {n_pool} cells; at least {LEAST_CELLS} are needed to tell an effect from chance."
         raise ValueError(msg)
     n_models = len(_anndata.read_members(adata, key)) if n_replicates is None else 1
-    models = [model, *(get.model(adata, key, member=k, device=device) for k in range(1, n_models))]
+    name = _anndata.condition_meant(adata, key, condition)
+    models = [model, *(get.model(adata, key, member=k, condition=name, device=device) for k in range(1, n_models))]
     of_each = (n_replicates or REPLICATES) if n_models == 1 else 1
     rng = np.random.default_rng(seed)
     groups = [_group(one, snapshots.x, rng.choice(pool, (of_each, n_cells)), bool(noise)) for one in models]

@@ -15,16 +15,17 @@ from vgfm_sc import _anndata, get
 from vgfm_sc.core import jobs
 from vgfm_sc.core.reading.distances import energy_distance, spread, wasserstein1
 from vgfm_sc.methods import Method
+from vgfm_sc.tl._cells import place
 from vgfm_sc.tl._fit import fit
 
 
 class Predictions(NamedTuple):
-    """Of a fit: positions, shape ``(n, d)``, and masses by the time point left out.
+    """Of a fit: positions, shape ``(n, d)``, and masses by the time point left out, or by it and the condition.
 
     ``fit``: what it stored; ``process``: where it ran.
     """
 
-    cells: dict[int, tuple[np.ndarray, np.ndarray]]
+    cells: dict[Any, tuple[np.ndarray, np.ndarray]]
     fit: dict[str, Any]
     process: int
 
@@ -74,7 +75,7 @@ def simulated(
     `fit`.
     """
     snapshots = sampling.at(x)
-    points, totals = snapshots.time_points, snapshots.totals
+    points, courses = snapshots.time_points, snapshots.courses()
     kept = ~np.isin(snapshots.time, points[out])
     rest = AnnData(
         obs=pd.DataFrame({"time": snapshots.time[kept]}, index=np.flatnonzero(kept).astype(str)),
@@ -82,7 +83,18 @@ def simulated(
     )
     known: dict[str, Any] = {}
     if snapshots.given is not None:
-        known["mass"] = {float(points[j]): float(totals[j]) for j in range(len(points)) if j not in out}
+        totals = {
+            name: {
+                float(t): float(m)
+                for t, m in zip(course.time_points, course.totals, strict=True)
+                if t not in points[out]
+            }
+            for name, course in courses.items()
+        }
+        known["mass"] = totals.get(None, totals)
+    if snapshots.conditions is not None:
+        rest.obs["condition"] = np.asarray(snapshots.conditions.names, dtype=object)[snapshots.conditions.codes[kept]]
+        known["condition_key"] = "condition"
     prior, clones = told.get("growth_prior"), told.get("clone_key")
     if prior is not None:
         rest.obs["prior"] = prior[kept]
@@ -91,11 +103,14 @@ def simulated(
         rest.obs["clone"] = pd.Series(clones[kept], rest.obs_names, dtype="Int64").mask(clones[kept] < 0)
         known["clone_key"] = "clone"
     fit(rest, "time", use_rep="X_rest", method=method, **known, **arguments)
-    model, cells = get.model(rest, device=arguments["device"]), {}
-    for k in out:
-        before = snapshots.x[snapshots.rows[k - 1]]
-        positions, mass = model.simulate(before, points[k - 1 : k + 1], tol=tol)
-        cells[k] = positions[-1], mass[-1] * (totals[k - 1] / len(before))
+    cells: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
+    for name, course in courses.items():
+        model = get.model(rest, condition=name, device=arguments["device"])
+        for k in out:
+            j = place(course, points[k])
+            before = course.x[course.rows[j - 1]]
+            positions, mass = model.simulate(before, course.time_points[j - 1 : j + 1], tol=tol)
+            cells[k if name is None else (k, name)] = positions[-1], mass[-1] * (course.totals[j - 1] / len(before))
     stored = {name: rest.uns["vgfm"][name] for name in ("couplings", "history", "time_points")}
     return Predictions(cells, stored, os.getpid())
 

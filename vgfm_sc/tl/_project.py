@@ -7,7 +7,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core.reading import projection
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.tl._model import models_and_cells
 
 
 def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int = 0, device: str = "auto") -> None:
@@ -59,8 +59,9 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     >>> vgfm_sc.tl.fit(adata, "time")
     >>> vgfm_sc.tl.project(adata, "umap")
     """
-    result, snapshots, model = model_and_cells(adata, key, device)
+    result, snapshots, models = models_and_cells(adata, key, device)
     _checks.seed(seed)
+    scaling = next(iter(models.values())).scaling  # conditions have one
     if _anndata.basis_name(basis) == _anndata.fitted_basis(adata, key):
         msg = f"Basis {basis!r} is the representation of the fit: velocities and trajectories are there already."
         raise ValueError(msg)
@@ -73,7 +74,7 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     runs = _runs(result)
     d, positions = snapshots.x.shape[1], [np.asarray(run[name], dtype=float) for run, name in runs]
     points = np.concatenate([np.empty((0, d)), *(at.reshape(-1, d) for at in positions)])
-    velocity, placed = projection.project(snapshots.x, y, stored, points, model.scaling, seed)
+    velocity, placed = projection.project(snapshots.x, y, stored, points, scaling, seed)
     ends = np.cumsum([at.shape[0] * at.shape[1] for at in positions])
     for (run, name), at, part in zip(runs, positions, np.split(placed, ends)[:-1] if runs else [], strict=True):
         run[f"{name}_{short}"] = part.astype(np.float32).reshape(*at.shape[:2], y.shape[1])

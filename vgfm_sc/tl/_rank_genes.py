@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,7 @@ from vgfm_sc import _anndata, get
 from vgfm_sc.core.dynamics import derivatives
 from vgfm_sc.core.dynamics.flow import BLOCK_CELLS
 from vgfm_sc.core.reading import ranking
-from vgfm_sc.tl import _genes
-from vgfm_sc.tl._model import model_and_cells
-
-if TYPE_CHECKING:
-    from vgfm_sc.core.dynamics.model import Model
+from vgfm_sc.tl import _genes, _model
 
 By = Literal["growth", "velocity", "fate"]
 
@@ -41,9 +37,9 @@ def rank_genes(
     ranked by their mean velocity over cells in units of their standard deviation: those at the head rise fastest,
     those at the end fall fastest. That takes a fit that leads back to genes, as `vgfm_sc.tl.gene_velocity` does.
 
-    Differences between time points are left out, unless ``within_time=False``: there are few of them, so thousands of
-    genes change along with whatever else changes, and the level of growth at a time is no better than the counts of
-    cells.
+    Differences between time points and between conditions are left out, unless ``within_time=False``: there are few of
+    them, so thousands of genes change along with whatever else changes, and the level of growth at a time is no better
+    than the counts of cells.
 
     Growth, fate and velocity are themselves functions of expression, learned from these cells, and many cells are not
     many replicates: p-values are small for most genes and say nothing about another experiment. They order genes, and
@@ -60,7 +56,8 @@ def rank_genes(
     by
         ``"growth"``, ``"velocity"`` or ``"fate"``.
     within_time
-        Correlate within time points; `False` correlates over all cells at once.
+        Correlate within time points, and within conditions where the fit has them; `False` correlates over all cells at
+        once.
     layer
         Expression, by growth and fate: a layer of normalised, log-transformed values; `None` is ``X``. Velocity is in
         units of the matrix that the PCA or the fit was computed on.
@@ -128,20 +125,26 @@ def rank_genes(
     if by not in get_args(By):
         msg = f"by must be one of {list(get_args(By))}, got {by!r}."
         raise ValueError(msg)
-    result, snapshots, model = model_and_cells(adata, key, device)
+    result, snapshots, models = _model.models_and_cells(adata, key, device)
     rows = _genes.chosen(snapshots, cells, LEAST_CELLS)
     if by == "velocity":
         table = _by_velocity(adata, layer, rows, key)
     else:
-        time = snapshots.time if within_time else np.zeros(adata.n_obs)
-        models = [model]
+        time = _groups(snapshots) if within_time else np.zeros(adata.n_obs)
+        members = [_model.own(snapshots, models, rows)]
         if by == "growth":
             n_models = len(_anndata.read_members(adata, key))
-            models += [get.model(adata, key, member=k, device=device) for k in range(1, n_models)]
-        others = [other(snapshots.time[rows], snapshots.x[rows])[1] for other in models[1:]]
+            members += [
+                [
+                    each._replace(model=get.model(adata, key, member=k, condition=each.condition, device=device))
+                    for each in members[0]
+                ]
+                for k in range(1, n_models)
+            ]
+        others = [_growth(snapshots, member, rows) for member in members[1:]]
         table = _by_correlation(adata, by, time, layer, rows, others, key)
         if by == "growth":
-            table = table.drop(columns="group").assign(**_sensitivities(adata, snapshots, models, rows, key))
+            table = table.drop(columns="group").assign(**_sensitivities(adata, snapshots, members, rows, key))
     order = ["group", "scores"] if by == "fate" else ["scores"]
     table = table.sort_values(order, ascending=[name == "group" for name in order], kind="stable", ignore_index=True)
     _anndata.write_derived(adata, key, {}, genes={**result.get("genes", {}), by: table})
@@ -198,7 +201,7 @@ def _by_velocity(adata: AnnData, layer: str | None, rows: np.ndarray, key: str) 
 
 
 def _sensitivities(
-    adata: AnnData, snapshots: _anndata.Snapshots, models: list[Model], rows: np.ndarray, key: str
+    adata: AnnData, snapshots: _anndata.Snapshots, members: list[list[_model.Asked]], rows: np.ndarray, key: str
 ) -> dict[str, np.ndarray]:
     """Change of growth per standard deviation of each gene: mean over cells, mean of its size, and over models."""
     try:
@@ -209,20 +212,36 @@ def _sensitivities(
         warnings.warn(f"{error} Sensitivities are left out.", UserWarning, stacklevel=3)
         return {}
     p = len(loadings.genes)
-    signed, size = np.zeros((len(models), p)), np.zeros(p)
+    signed, size = np.zeros((len(members), p)), np.zeros(p)
     at_once = min(BLOCK_CELLS, max(1, ranking.BLOCK_NUMBERS // p))
-    for k, model in enumerate(models):
-        for gradient in derivatives.growth_gradients(model, snapshots.time[rows], snapshots.x[rows], at_once):
+    each = [(k, own, model) for k, member in enumerate(members) for _, own, model in member]
+    for k, own, model in each:
+        for gradient in derivatives.growth_gradients(model, snapshots.time[own], snapshots.x[own], at_once):
             of_genes = loadings.to_genes(gradient) * loadings.sd
             signed[k] += of_genes.sum(axis=0) / len(rows)
-            size += np.abs(of_genes).sum(axis=0) / len(rows) / len(models)
-    if len(models) == 1:
+            size += np.abs(of_genes).sum(axis=0) / len(rows) / len(members)
+    if len(members) == 1:
         columns = {"sensitivity": signed[0], "sensitivity_abs": size}
     else:
         found = ranking.interval(signed)
         columns = {"sensitivity": found.mean, "sensitivity_abs": size}
         columns |= {"sensitivity_low": found.low, "sensitivity_high": found.high, "stable": found.stable}
     return {name: _of_all(adata.n_vars, loadings.genes, values) for name, values in columns.items()}
+
+
+def _growth(snapshots: _anndata.Snapshots, member: list[_model.Asked], rows: np.ndarray) -> np.ndarray:
+    """Growth of the cells at ``rows`` by a model of the ensemble, shape ``(len(rows),)``."""
+    growth = np.empty(len(rows))
+    for _, own, model in member:
+        growth[np.isin(rows, own)] = model(snapshots.time[own], snapshots.x[own])[1]
+    return growth
+
+
+def _groups(snapshots: _anndata.Snapshots) -> np.ndarray:
+    """A number for each time of each condition, whose cells are compared with each other, shape ``(n_obs,)``."""
+    if snapshots.conditions is None:
+        return snapshots.time
+    return np.unique(np.stack([snapshots.conditions.codes, snapshots.time]), axis=1, return_inverse=True)[1].ravel()
 
 
 def _of_all(n_vars: int, genes: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -9,8 +9,7 @@ from anndata import AnnData
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core.dynamics import derivatives
 from vgfm_sc.core.reading import ranking
-from vgfm_sc.tl import _genes
-from vgfm_sc.tl._model import model_and_cells
+from vgfm_sc.tl import _genes, _model
 
 
 def regulators(
@@ -37,7 +36,7 @@ def regulators(
         Names of sources and targets; `None` takes all that were part of the PCA or the fit.
     cells
         Boolean mask or positions of the cells to average over, say those of one type; `None` takes all. Each counts at
-        its own time.
+        its own time and under its own condition.
     n_pairs
         How many pairs to return, the strongest; enough for all pairs of 100 genes.
     key
@@ -70,13 +69,17 @@ def regulators(
     >>> vgfm_sc.tl.fit(adata, "time", use_rep=None)
     >>> vgfm_sc.tl.regulators(adata)
     """
-    _, snapshots, model = model_and_cells(adata, key, device)
+    _, snapshots, models = _model.models_and_cells(adata, key, device)
     rows = _genes.chosen(snapshots, cells, 1)
     _checks.whole("n_pairs", n_pairs)
     loadings = _anndata.read_loadings(adata, key)
     places = _places(adata, loadings, genes)
-    jacobian = derivatives.velocity_jacobian(model, snapshots.time[rows], snapshots.x[rows])
-    matrix = loadings.along(model.scaling.axes, places)
+    each = _model.own(snapshots, models, rows)
+    jacobian = sum(
+        len(own) / len(rows) * derivatives.velocity_jacobian(model, snapshots.time[own], snapshots.x[own])
+        for _, own, model in each
+    )
+    matrix = loadings.along(each[0].model.scaling.axes, places)
     pairs = ranking.strongest(matrix @ jacobian, matrix, n_pairs)
     names = adata.var_names.to_numpy(dtype=object)[loadings.genes[places]]
     return pd.DataFrame({"source": names[pairs.source], "target": names[pairs.target], "weight": pairs.weight})

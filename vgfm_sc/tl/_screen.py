@@ -25,6 +25,7 @@ def screen(
     start: float | str | Sequence[int] | np.ndarray | None = None,
     n_cells: int = 200,
     n_replicates: int | None = None,
+    condition: str | None = None,
     key: str = "vgfm",
     seed: int = 0,
     tol: float = 1e-4,
@@ -48,7 +49,7 @@ def screen(
         Column of ``obs`` with the clusters of the last time point, the fates, as in `vgfm_sc.tl.fate`.
     to
         What each gene is set to, as a value of ``genes`` in `vgfm_sc.tl.perturb`.
-    held, noise, start, n_cells, n_replicates, key, seed, tol, device
+    held, noise, start, n_cells, n_replicates, condition, key, seed, tol, device
         As in `vgfm_sc.tl.perturb`.
     progress
         Show a progress bar. `None` does unless ``scanpy.settings.verbosity`` is ``"error"``.
@@ -106,6 +107,7 @@ def screen(
         noise=noise,
         n_cells=n_cells,
         n_replicates=n_replicates,
+        condition=condition,
         key=key,
         seed=seed,
         tol=tol,

@@ -9,7 +9,7 @@ from anndata import AnnData
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core.dynamics import chance
 from vgfm_sc.tl import _cells
-from vgfm_sc.tl._model import check_noise, model_and_cells
+from vgfm_sc.tl._model import check_noise, condition_to_follow, model_and_cells
 
 if TYPE_CHECKING:
     from vgfm_sc.core.dynamics.model import Model
@@ -29,6 +29,7 @@ def simulate(
     times: Sequence[float | str] | None = None,
     noise: float = 0.0,
     branching: bool = False,
+    condition: str | None = None,
     key: str = "vgfm",
     seed: int = 0,
     tol: float = 1e-4,
@@ -63,6 +64,10 @@ def simulate(
     branching
         Cells divide at the rate ``max(growth, 0)`` and die at the rate ``max(-growth, 0)``, the birth-death process
         with the fewest events for its growth. Without noise sisters stay together.
+    condition
+        After a fit with ``condition_key``, the condition under which cells are followed, whatever their own: cells of
+        control under treatment, say. With a time point as ``start`` they are those of this condition. `None` takes
+        their own, if ``start`` names cells that are all of one, or ``adata`` holds no others.
     key
         The fit's ``key_added``.
     seed
@@ -85,8 +90,9 @@ def simulate(
         of the representation; ``mass``, float32, shape ``(n_times, n)``, 1 at the start; ``cells``, names of the
         cells, shape ``(n,)``; ``n_start``, the number of cells followed; ``share``, of the cells of that time point
         that could be drawn; ``mean_mass``, shape ``(n_times,)``, of the cells that could be drawn, or of the 10,000
-        first drawn of more. Read it with `vgfm_sc.get.trajectories`. It takes the place of an earlier run and of what
-        `vgfm_sc.tl.annotate` and `vgfm_sc.tl.project` have added to that one.
+        first drawn of more; ``condition``, where the fit has conditions. Read it with `vgfm_sc.get.trajectories`. It
+        takes the place of an earlier run and of what `vgfm_sc.tl.annotate` and `vgfm_sc.tl.project` have added to that
+        one.
 
         With ``branching`` the first ``n_start`` of the ``n`` columns are the cells followed, the others their
         descendants in order of birth. ``mass`` is 1 while a cell lives and 0 before its birth and after its death;
@@ -115,7 +121,8 @@ def simulate(
     >>> some = (adata.obs["time"] == 1) & (adata.obs["cell_type"] == "progenitor")
     >>> vgfm_sc.tl.simulate(adata, start=some, noise=0.1, branching=True)
     """
-    _, snapshots, model = model_and_cells(adata, key, device)
+    condition = condition_to_follow(adata, start, condition, key)
+    _, snapshots, model = model_and_cells(adata, key, device, condition)
     cells, first = _cells.starting(snapshots, start)
     grid = _grid(snapshots, first, times)
     _checks.real("tol", tol)
@@ -126,11 +133,14 @@ def simulate(
     if branching and grid[-1] < first:
         msg = "A run with branching goes forward only. Leave it out to go backward, or name later times."
         raise ValueError(msg)
-    share = len(np.unique(cells)) / int((snapshots.time == first).sum())
+    name = _anndata.condition_meant(adata, key, condition)
+    share = len(np.unique(cells)) / _n_at(snapshots, first, name)
     rng = np.random.default_rng(seed)
     candidates, cells = cells, _cells.drawn(cells, n_cells, rng)
     x = snapshots.x[cells]
     trajectories: dict[str, Any] = {"times": grid, "n_start": len(cells), "share": share}
+    if name is not None:
+        trajectories["condition"] = name
     if by_chance:
         own = int(rng.integers(2**63))
         paths = chance.follow(model, x, grid, noise=noise, branching=branching, step=step, seed=own)
@@ -156,6 +166,13 @@ def simulate(
 def _mean_mass(model: Model, x: np.ndarray, grid: np.ndarray, tol: float) -> np.ndarray:
     blocks = np.split(x, range(BLOCK_FOR_MEAN, len(x), BLOCK_FOR_MEAN))
     return sum(model.simulate(block, grid, tol=tol)[1].sum(axis=1) for block in blocks) / len(x)
+
+
+def _n_at(snapshots: _anndata.Snapshots, first: float, condition: str | None) -> int:
+    """Cells at time ``first``, where there are conditions those of the course of one, if it has any there."""
+    k = int(np.abs(snapshots.time_points - first).argmin())
+    own = len(snapshots.rows[k]) if condition is not None and snapshots.time_points[k] == first else 0
+    return own or int((snapshots.time == first).sum())
 
 
 def _grid(snapshots: _anndata.Snapshots, first: float, times: Sequence[float | str] | None) -> np.ndarray:

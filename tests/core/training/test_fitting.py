@@ -80,7 +80,42 @@ def fit(model, data, held_out=None, **changed):
     of_fitting = {"fit_steps": 20, "fit_cells": 50, "fit_lr": 0.01, "mass_weight": 5.0, "patience": None} | changed
     settings = Settings(**of_matching, **of_fitting)
     draw = torch.Generator().manual_seed(0)
-    return fitting.fit(model, data, held_out, settings, generator=draw, on_step=lambda: None)
+    out = None if held_out is None else [held_out]
+    data = [data] if isinstance(data, fitting.Sample) else data
+    return fitting.fit(model, data, out, settings, generator=draw, on_step=lambda: None)
+
+
+def test_each_condition_is_fitted_to_its_own_cells_and_all_are_judged():
+    data = single()
+    moved = data._replace(snapshots=[data.snapshots[0], *(x * torch.tensor([1.0, -1.0]) for x in data.snapshots[1:])])
+    samples = [data._replace(condition=0), moved._replace(condition=1)]
+    model = nets.Networks(2, 16, 2, 3, torch.Generator().manual_seed(0), n_conditions=2)
+    before = [fitting.score(model, sample) for sample in samples]
+    best, history = fit(model, samples, fit_steps=60, fit_lr=0.1)
+    after = [fitting.score(best, sample) for sample in samples]
+    assert max(after) < 0.7 * min(before)
+    assert history["score"][0] == pytest.approx(np.mean(before)) and history["score"].min() == pytest.approx(
+        np.mean(after)
+    )
+    exchanged = [fitting.score(best, s._replace(condition=1 - s.condition)) for s in samples]
+    assert min(exchanged) > 2 * max(after)
+
+
+def test_conditions_share_the_cells_of_a_step_down_to_a_least_number(monkeypatch):
+    seen, real = [], fitting.distribution_loss
+
+    def loss(model, sample, counts, **others):
+        seen.append([len(x) for x in sample.snapshots])
+        return real(model, sample, counts, **others)
+
+    monkeypatch.setattr(fitting, "distribution_loss", loss)
+    cells = [torch.randn(600, 2, generator=torch.Generator().manual_seed(k)) for k in range(2)]
+    for n, fit_cells, drawn in ((2, 800, 400), (4, 400, fitting.FEWEST), (2, 100, 100), (1, 300, 300)):
+        seen.clear()
+        model = nets.Networks(2, 4, 2, 2, torch.Generator().manual_seed(0), n_conditions=n)
+        samples = [fitting.Sample(cells, [-0.5, 0.5], [1.0, 1.0], [600, 600], k) for k in range(n)]
+        fit(model, samples, fit_steps=1, fit_cells=fit_cells)
+        assert seen == [[drawn, drawn]] * n
 
 
 def test_fitting_lowers_the_score_of_an_untrained_model():

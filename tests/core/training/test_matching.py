@@ -22,6 +22,23 @@ def interval(noise=(0.0, 0.0), times=(1.0, 3.0), bridge=0.0, late=None):
     return matching.Interval(coupling, (x0, x1), times, straight, matching.Spread(noise, (0.1, 0.2), bridge), None)
 
 
+def test_a_batch_says_of_which_condition_it_is_but_for_a_share_of_it():
+    plain, told = interval(), interval()
+    told.condition = 4
+    without, batch = (each.draw(20_000, torch.Generator().manual_seed(0)) for each in (plain, told))
+    assert without.condition is None and torch.equal(batch.x, without.x) and torch.equal(batch.z, without.z)
+    dropped = batch.condition == nets.NO_CONDITION
+    assert (
+        dropped.float().mean() == pytest.approx(matching.DROPPED, abs=0.01) and (batch.condition[~dropped] == 4).all()
+    )
+    other = interval()
+    other.condition = 0
+    for step in matching.batches([told, other], 30, 7, torch.Generator().manual_seed(0)):
+        assert step.condition.shape == (60,) == step.t.shape
+        assert set(step.condition[:30].tolist()) <= {4, nets.NO_CONDITION}
+        assert set(step.condition[30:].tolist()) <= {0, nets.NO_CONDITION}
+
+
 def test_targets_are_per_unit_of_time_and_lie_on_the_path():
     batch = interval().draw(500, torch.Generator().manual_seed(0))
     assert ((batch.t >= 1) & (batch.t <= 3)).all()

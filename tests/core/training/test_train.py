@@ -69,11 +69,11 @@ def train(n=4, **changed):
     durations = np.diff(times) / np.diff(times).mean()
     course = Course(snapshots(n), times, totals, masses, durations, changed.pop("prior", None))
     settings = Settings(**NUMBERS | changed)
-    return training.train(course, method, settings, device=torch.device("cpu"), bar=bar, checkpoint=None), bars
+    return training.train([course], method, settings, device=torch.device("cpu"), bar=bar, checkpoint=None), bars
 
 
 def plans(trained):
-    return [coupling.plan.toarray() for coupling in trained.couplings]
+    return [coupling.plan.toarray() for coupling in trained.couplings[0]]
 
 
 def test_workers_change_nothing(workers, same_random_state):
@@ -115,11 +115,11 @@ def test_a_coupling_starts_from_what_cells_hold_and_are_expected_to_become():
         np.testing.assert_allclose(mass0, masses[k], rtol=1e-6)
         np.testing.assert_allclose(mass1, masses[k + 1], rtol=1e-6)
         ratio = len(mass1) * masses[k + 1] / (len(mass0) * masses[k])
-        np.testing.assert_allclose(plain.couplings[k].row_mass, ratio, rtol=1e-5)
+        np.testing.assert_allclose(plain.couplings[0][k].row_mass, ratio, rtol=1e-5)
     for k, (mass0, mass1) in enumerate(given[2:]):
         assert mass0.sum() == pytest.approx(len(mass0) * masses[k])
         np.testing.assert_allclose(mass1, masses[k + 1], rtol=1e-6)
-        log_growth = np.log(told.couplings[k].row_mass)
+        log_growth = np.log(told.couplings[0][k].row_mass)
         np.testing.assert_allclose(np.diff(log_growth), np.diff(prior[k]) * (times[k + 1] - times[k]), atol=1e-5)
-        total = (told.couplings[k].row_mass * masses[k]).sum()
+        total = (told.couplings[0][k].row_mass * masses[k]).sum()
         assert total == pytest.approx(len(mass1) * masses[k + 1], rel=1e-5)

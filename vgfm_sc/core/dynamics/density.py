@@ -15,13 +15,13 @@ from vgfm_sc.core.dynamics.perceptron import perceptron
 class LogDensity(nn.Module):
     """Log density up to a constant at each time, unitless: a standard normal one, and a network for the rest.
 
-    Called as ``(t, x)`` like the other networks, with ``t`` of shape ``(n, 1)``; answers shape ``(n,)``. All cells
-    together have unit variance, so far from them the normal density leads back.
+    Called as ``(t, x)`` like the other networks, with ``t`` of shape ``(n, n_beside)``, time and what else the networks
+    take; answers shape ``(n,)``. All cells together have unit variance, so far from them the normal density leads back.
     """
 
-    def __init__(self, n_dims: int, width: int, depth: int):
+    def __init__(self, n_dims: int, width: int, depth: int, n_beside: int = 1):
         super().__init__()
-        self.network = perceptron(n_dims + 1, 1, width, depth)
+        self.network = perceptron(n_dims + n_beside, 1, width, depth)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """The log density at ``(t, x)``."""
@@ -39,4 +39,4 @@ class LogDensity(nn.Module):
         along: Tensor = layers[-1].weight
         for layer, slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
             along = (along * slope) @ layer.weight
-        return along[:, :-1] - x
+        return along[:, : x.shape[1]] - x

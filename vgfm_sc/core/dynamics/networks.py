@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,15 @@ from vgfm_sc.core.dynamics.perceptron import initialise, perceptron
 MARGIN = 0.1
 """Of the box beyond the data, as a share of their range: no cell that moves among them meets the edge, where the field
 has a kink that integrators stumble over."""
+
+CONDITION_SIZE = 8
+"""Numbers that stand for a condition: as many as tell apart more conditions than are compared."""
+
+CONDITION_SD = 0.1
+"""Of these numbers before training: conditions start almost alike, and differ where the data do."""
+
+NO_CONDITION = -1
+"""In place of a condition: all its numbers are 0, as of what the conditions have in common."""
 
 
 class Networks(nn.Module):
@@ -25,6 +36,10 @@ class Networks(nn.Module):
     stands there twice has a rate before and one after it, and their mean itself. With ``with_score`` there is a network
     of the log density too, as large as that of growth. Weights are drawn from ``generator``; without one they are
     whatever memory holds, to be loaded.
+
+    With ``n_conditions`` above 0 all of them also take the condition of a cell, `CONDITION_SIZE` numbers that are
+    learnt, and ``rates`` has a row for each condition. Such networks are trained; `under` gives those of one condition,
+    which have no such input and answer as above.
 
     Outside the box from ``low`` to ``high``, shape ``(d,)``, the answer is that of the nearest point of the box: where
     there are no data networks answer anything, and a cell that strays must not be carried off.
@@ -44,35 +59,43 @@ class Networks(nn.Module):
         generator: torch.Generator | None = None,
         *,
         with_score: bool = False,
+        n_conditions: int = 0,
     ):
         super().__init__()
         half, less = max(1, width // 2), max(1, depth - 1)
-        self.velocity = perceptron(n_dims + 1, n_dims, width, depth)
-        self.growth = perceptron(n_dims + 1, 1, half, less)
-        self.density = LogDensity(n_dims, half, less) if with_score else None
+        n_beside = 1 + (CONDITION_SIZE if n_conditions else 0)
+        self.velocity = perceptron(n_dims + n_beside, n_dims, width, depth)
+        self.growth = perceptron(n_dims + n_beside, 1, half, less)
+        self.density = LogDensity(n_dims, half, less, n_beside) if with_score else None
+        self.conditions = nn.Parameter(torch.empty(n_conditions, CONDITION_SIZE)) if n_conditions else None
         if generator is not None:
             for layer in self.modules():
                 if isinstance(layer, nn.Linear):
                     initialise(layer, generator)
+            if self.conditions is not None:
+                nn.init.normal_(self.conditions, std=CONDITION_SD, generator=generator)
         self.register_buffer("low", torch.full((n_dims,), -torch.inf))
         self.register_buffer("high", torch.full((n_dims,), torch.inf))
         self.register_buffer("times", torch.arange(n_nodes, dtype=torch.float32))
-        self.register_buffer("rates", torch.zeros(n_nodes))
+        self.register_buffer("rates", torch.zeros(n_conditions, n_nodes) if n_conditions else torch.zeros(n_nodes))
 
     def forward(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Velocity and growth at ``(t, x)``."""
         v, g = self.individual(t, x)
         return v, g + self._common_rate(t if isinstance(t, Tensor) else x.new_full((1,), t))
 
-    def individual(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same without the common rate: what is trained, and smooth in time."""
-        state = torch.cat([x.clamp(self.low, self.high), _column(t, x)], dim=1)
+    def individual(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same without the common rate: what is trained, and smooth in time.
+
+        ``condition``: of all cells or of each, shape ``(n,)``; its number or `NO_CONDITION`. Only where it is an input.
+        """
+        state = torch.cat([x.clamp(self.low, self.high), self._beside(t, x, condition)], dim=1)
         return self.velocity(state), self.growth(state)[:, 0]
 
-    def score(self, t: float | Tensor, x: Tensor) -> Tensor:
+    def score(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> Tensor:
         """Gradient of the log density at ``(t, x)``, shape ``(n, d)``; only with a network of it."""
         assert self.density is not None
-        return self.density.score(_column(t, x), x.clamp(self.low, self.high))
+        return self.density.score(self._beside(t, x, condition), x.clamp(self.low, self.high))
 
     def log_density(self, t: float | Tensor, x: Tensor) -> Tensor:
         """Log density at ``(t, x)`` up to a constant at each time, shape ``(n,)``; only with a network of it."""
@@ -95,6 +118,33 @@ class Networks(nn.Module):
         self.low.copy_(low - MARGIN * (high - low))
         self.high.copy_(high + MARGIN * (high - low))
 
+    @torch.no_grad()
+    def under(self, condition: int) -> Networks:
+        """Networks of one condition, without an input for it.
+
+        An input that is the same for all cells adds the same to every unit of the first layers: their bias takes it up.
+        """
+        assert self.conditions is not None
+        alone, of_it = copy.deepcopy(self), self.conditions[condition]
+        for network in (alone.velocity, alone.growth, None if alone.density is None else alone.density.network):
+            if network is not None:
+                _tell(cast(nn.Linear, network[0]), of_it)
+        alone.conditions = None
+        alone.rates = self.rates[condition].clone()
+        return alone
+
+    def _beside(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None) -> Tensor:
+        """What the networks take beside the position: time, and the numbers of the condition."""
+        time = _column(t, x)
+        if self.conditions is None:
+            return time
+        assert condition is not None
+        if not isinstance(condition, Tensor):
+            of_it = self.conditions[condition] if condition >= 0 else torch.zeros_like(self.conditions[0])
+            return torch.cat([time, of_it.expand(len(x), -1)], dim=1)
+        is_of = condition[:, None] == torch.arange(len(self.conditions), device=condition.device)
+        return torch.cat([time, is_of.to(x) @ self.conditions], dim=1)
+
     def _common_rate(self, t: Tensor) -> Tensor:
         sides = []
         for right in (False, True):
@@ -103,6 +153,13 @@ class Networks(nn.Module):
             share = ((t - start) / (stop - start)).clamp(0, 1)
             sides.append(torch.lerp(self.rates[after - 1], self.rates[after], share))
         return (sides[0] + sides[1]) / 2
+
+
+def _tell(layer: nn.Linear, known: Tensor) -> None:
+    """Take the last inputs of ``layer``, which are ``known``, into its bias."""
+    layer.in_features -= len(known)
+    inputs, last = layer.weight[:, : layer.in_features], layer.weight[:, layer.in_features :]
+    layer.weight, layer.bias = nn.Parameter(inputs.clone()), nn.Parameter(layer.bias + last @ known)
 
 
 def _column(t: float | Tensor, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ normalised at a time point, and with them every distance between distributions, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,15 +23,27 @@ TOL = 1e-4
 
 
 @torch.no_grad()
-def balance(networks: Networks, start: Tensor, times: Sequence[float], totals: Sequence[float]) -> None:
+def balance(
+    networks: Networks,
+    start: Tensor,
+    times: Sequence[float],
+    totals: Sequence[float],
+    condition: int | None = None,
+    points: Sequence[float] | None = None,
+) -> None:
     """Set the common rate so that cells ``start``, shape ``(n, d)``, grow to ``totals`` (relative to the first).
 
-    The rate is constant between ``times``, so that a surplus in one interval changes no other.
+    The rate is constant between ``times``, so that a surplus in one interval changes no other. With a ``condition`` it
+    is the rate of that one, between ``points``, the times of all conditions; after its own last time it goes on.
     """
-    mass = np.zeros(len(times))
+    mass, field = np.zeros(len(times)), partial(networks.individual, condition=condition)
     for x in start.split(BLOCK_CELLS):
-        _, log_m = flow.integrate(networks.individual, x, torch.zeros_like(x[:, 0]), times, tol=TOL)
+        _, log_m = flow.integrate(field, x, torch.zeros_like(x[:, 0]), times, tol=TOL)
         mass += log_m.cpu().double().exp().sum(1).numpy()
     surplus = np.log(mass / len(start) / np.asarray(totals))
-    networks.rates.copy_(torch.as_tensor(np.repeat(-np.diff(surplus) / np.diff(times), 2)))
-    networks.times.copy_(torch.as_tensor(np.repeat(times, 2)[1:-1]))
+    points = times if points is None else points
+    interval = np.minimum(np.searchsorted(times, points[:-1], side="right"), len(times) - 1) - 1
+    rate = (-np.diff(surplus) / np.diff(times))[interval]
+    rates = networks.rates if condition is None else networks.rates[condition]
+    rates.copy_(torch.as_tensor(np.repeat(rate, 2)))
+    networks.times.copy_(torch.as_tensor(np.repeat(points, 2)[1:-1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -47,17 +48,23 @@ GAIN = 0.01
 """Share of the energy distance that counts as an improvement for `patience`: less is not worth the time it takes."""
 
 
+FEWEST = 128
+"""Cells of a snapshot that are fitted to or judged on at least, however many conditions share them."""
+
+
 class Sample(NamedTuple):
     """Cells that are fitted to, or judged on.
 
     ``snapshots``: cells by time point, shapes ``(n_k, d)``. ``times``: their times. ``totals``: mass at each time
     point relative to the first. ``sizes``: cells of each snapshot that those at hand were drawn from. All unitless.
+    ``condition``: which one the cells are of, where there are several.
     """
 
     snapshots: Sequence[Tensor]
     times: Sequence[float]
     totals: Sequence[float]
     sizes: Sequence[int]
+    condition: int | None = None
 
     @property
     def weights(self) -> list[float]:
@@ -69,6 +76,10 @@ class Sample(NamedTuple):
         known = first * later / (first + later)
         return (known / known.mean()).tolist()
 
+    def field(self, networks: Networks) -> flow.Field:
+        """What the cells follow."""
+        return partial(networks.individual, condition=self.condition)
+
     def some(self, n: int, generator: torch.Generator) -> Sample:
         """At most ``n`` cells of each snapshot, drawn at random."""
         drawn = [x[torch.randperm(len(x), generator=generator)[:n].to(x.device)] for x in self.snapshots]
@@ -77,8 +88,8 @@ class Sample(NamedTuple):
 
 def fit(
     networks: Networks,
-    sample: Sample,
-    held_out: Sample | None,
+    samples: Sequence[Sample],
+    held_out: Sequence[Sample] | None,
     settings: Settings,
     *,
     generator: torch.Generator,
@@ -88,25 +99,31 @@ def fit(
 
     Each step simulates ``fit_cells`` of the first snapshot through all times and compares with as many cells of each
     later one, so its cost does not depend on the size of the data (:cite:p:`Wang25`, eq. 14, with another distance; the
-    gradient reaches both networks here). Ends early when `score` has not improved by `GAIN` for ``patience`` steps.
+    gradient reaches both networks here). Of several conditions each has a sample and its share of the cells. Ends early
+    when `score` has not improved by `GAIN` for ``patience`` steps.
 
     Returns
     -------
     The best of the given networks and their refinements by `score` on ``held_out`` cells, or without them on some of
-    ``sample`` fixed beforehand. And the history: ``loss`` by step, the last of them not finite if it ended there;
+    ``samples`` fixed beforehand. And the history: ``loss`` by step, the last of them not finite if it ended there;
     ``check_step`` and ``score`` by judgement.
     """
-    judged = (held_out or sample).some(CHECK_CELLS, generator)
-    best, best_score = copy.deepcopy(networks), score(networks, judged)
+    n_fitted, n_judged = (max(min(n, FEWEST), n // len(samples)) for n in (settings.fit_cells, CHECK_CELLS))
+    judged = [sample.some(n_judged, generator) for sample in held_out or samples]
+    best, best_score = copy.deepcopy(networks), mean_score(networks, judged)
     history: dict[str, list[float]] = {"loss": [], "check_step": [0], "score": [best_score]}
     gained, gained_step = best_score, 0
     n_steps, patience = settings.fit_steps, settings.patience
     average, optimiser = copy.deepcopy(networks), Optimiser(networks, settings.fit_lr, n_steps)
     for k in range(n_steps):
         if k % CHECK_EVERY == 0:
-            counts = step_counts(average, judged)
-        drawn = sample.some(settings.fit_cells, generator)
-        loss = distribution_loss(networks, drawn, counts, mass_weight=settings.mass_weight)
+            counts = [step_counts(average, sample) for sample in judged]
+        drawn = [sample.some(n_fitted, generator) for sample in samples]
+        losses = [
+            distribution_loss(networks, *of_one, mass_weight=settings.mass_weight)
+            for of_one in zip(drawn, counts, strict=True)
+        ]
+        loss = torch.stack(losses).mean()
         if not torch.isfinite(loss):
             history["loss"].append(loss.item())
             break
@@ -118,7 +135,7 @@ def fit(
             move_towards(average, networks, 1 - decay)
         history["loss"].append(loss.item())
         if (k + 1) % CHECK_EVERY == 0 or k + 1 == n_steps:
-            reached = score(average, judged)
+            reached = mean_score(average, judged)
             history["check_step"].append(k + 1)
             history["score"].append(reached)
             if reached < best_score:
@@ -138,12 +155,12 @@ def step_counts(networks: Networks, sample: Sample) -> list[int]:
     Or about `ENOUGH_STEPS` per mean interval, where these do not. The error is estimated as the difference that twice
     as many steps make, in position along an axis or in log mass.
     """
-    x = sample.snapshots[0][:PROBE_CELLS]
+    x, field = sample.snapshots[0][:PROBE_CELLS], sample.field(networks)
     log_m, counts = torch.zeros_like(x[:, 0]), []
     for start, stop in pairwise(sample.times):
-        n, reached = 1, flow.runge_kutta(networks.individual, x, log_m, start, stop, 1)
+        n, reached = 1, flow.runge_kutta(field, x, log_m, start, stop, 1)
         while n < ENOUGH_STEPS * max(1.0, stop - start):
-            finer = flow.runge_kutta(networks.individual, x, log_m, start, stop, 2 * n)
+            finer = flow.runge_kutta(field, x, log_m, start, stop, 2 * n)
             error = max(float((a - b).square().mean().sqrt()) for a, b in zip(reached, finer, strict=True))
             if error <= STEP_ERROR:
                 break
@@ -158,11 +175,11 @@ def distribution_loss(networks: Networks, sample: Sample, counts: Sequence[int],
 
     ``counts``: Runge-Kutta steps of each interval. NaN where the simulation leaves the finite numbers.
     """
-    x = sample.snapshots[0]
+    x, field = sample.snapshots[0], sample.field(networks)
     log_m, loss = torch.zeros_like(x[:, 0]), x.new_zeros(())
     for k, n in enumerate(counts, start=1):
         start, stop = sample.times[k - 1], sample.times[k]
-        x, log_m = flow.runge_kutta(networks.individual, x, log_m, start, stop, n)
+        x, log_m = flow.runge_kutta(field, x, log_m, start, stop, n)
         loss = loss + sample.weights[k - 1] * energy_distance(x, log_m, sample.snapshots[k])
         loss = loss + mass_weight * squared_mass_error(log_m, sample.totals[k], sample.sizes[0])
     return loss
@@ -187,9 +204,15 @@ def score(networks: Networks, sample: Sample) -> float:
     """
     x = sample.snapshots[0]
     try:
-        xs, log_ms = flow.integrate(networks.individual, x, torch.zeros_like(x[:, 0]), sample.times, tol=CHECK_TOL)
+        field = sample.field(networks)
+        xs, log_ms = flow.integrate(field, x, torch.zeros_like(x[:, 0]), sample.times, tol=CHECK_TOL)
     except FloatingPointError:
         return float("inf")
     later = zip(sample.weights, xs[1:], log_ms[1:], sample.snapshots[1:], strict=True)
     found = [weight * energy_distance(*of_time) for weight, *of_time in later]
     return float(torch.stack(found).mean()) / x.shape[1] ** 0.5
+
+
+def mean_score(networks: Networks, samples: Sequence[Sample]) -> float:
+    """Mean of `score` over conditions."""
+    return float(np.mean([score(networks, sample) for sample in samples]))

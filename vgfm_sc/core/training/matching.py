@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vgfm_sc.core.coupling import Coupling
-from vgfm_sc.core.dynamics.networks import Networks
+from vgfm_sc.core.dynamics.networks import NO_CONDITION, Networks
 from vgfm_sc.core.path import Path, PathPoint
 from vgfm_sc.core.training.optim import Optimiser, move_towards
 from vgfm_sc.core.training.smoothing import Box, Slopes, bend, eased
@@ -34,13 +34,18 @@ SHORTEST_SHARE = 0.01
 ends it has no bound."""
 
 
+DROPPED = 0.1
+"""Share of the pairs that do not say which condition they are of: so what conditions have in common is learnt by the
+numbers that all of them use."""
+
+
 class Batch(NamedTuple):
     """Regression targets of one step.
 
     ``t``: time, shape ``(b,)``. ``x``: position, ``(b, d)``. ``v``: velocity, ``(b, d)``. ``g``: growth rate,
     ``(b,)``. ``w``: mass at that time, relative to what the draw implies, mean near 1, ``(b,)``. ``on_path``: position
     before the noise, ``(b, d)``. ``h``, ``z``: size and direction of the displacement from there at which the score is
-    asked for, ``(b,)`` and ``(b, d)``.
+    asked for, ``(b,)`` and ``(b, d)``. ``condition``: its number, where there are conditions, ``(b,)``.
     """
 
     t: Tensor
@@ -51,6 +56,7 @@ class Batch(NamedTuple):
     on_path: Tensor
     h: Tensor
     z: Tensor
+    condition: Tensor | None = None
 
 
 class Spread(NamedTuple):
@@ -71,7 +77,8 @@ class Interval:
     A pair is drawn half by the mass it starts with and half by the mass it ends with, and weighed by its mass at s:
     right at every s, and no weight exceeds about two where drawing from one end alone lets them grow as exp(g dt).
     Positions are blurred as ``spread`` says. With ``slopes``, those at the cells of either end, the path is bent to
-    meet them, as far as that leaves it in ``box``; if it is ``curved``, the less the more it turns.
+    meet them, as far as that leaves it in ``box``; if it is ``curved``, the less the more it turns. With a
+    ``condition`` batches carry it, but for a share of `DROPPED`.
     """
 
     def __init__(
@@ -82,12 +89,14 @@ class Interval:
         path: Path,
         spread: Spread,
         slopes: tuple[Slopes, Slopes] | None,
+        condition: int | None = None,
         *,
         box: Box | None = None,
         curved: bool = False,
     ):
         (self.x0, self.x1), self.times, self.path, self.spread = cells, times, path, spread
-        self.dt, self.box, self.curved = times[1] - times[0], box, curved
+        self.condition, self.box, self.curved = condition, box, curved
+        self.dt = times[1] - times[0]
         self.slopes = None if slopes is None else [Slopes(v * self.dt, g * self.dt) for v, g in slopes]
         plan = coupling.plan
         rows = np.repeat(np.arange(plan.shape[0]), np.diff(plan.indptr))
@@ -126,7 +135,11 @@ class Interval:
         w = self.weight[pair] * point.w * (-log_total).exp()
         noise, h = ((1 - s) * start + s * stop for start, stop in (self.spread.noise, self.spread.score))
         blurred = x + noise[:, None] * drawn() if any(self.spread.noise) else x
-        return Batch(self.times[0] + s * self.dt, blurred, u / self.dt, point.g / self.dt, w, x, h, drawn())
+        batch = Batch(self.times[0] + s * self.dt, blurred, u / self.dt, point.g / self.dt, w, x, h, drawn())
+        if self.condition is None:
+            return batch
+        kept = torch.rand(n, generator=generator) >= DROPPED
+        return batch._replace(condition=torch.where(kept, self.condition, NO_CONDITION).to(device))
 
     def point(self, i: Tensor, j: Tensor, s: Tensor) -> PathPoint:
         """The pairs ``(i, j)`` at ``s``, derivatives per unit of s."""
@@ -150,8 +163,9 @@ def batches(intervals: Sequence[Interval], size: int, n_steps: int, generator: t
         for interval in intervals:
             batch = interval.draw(n * size, generator)
             # ranks and times are stratified over the block: deal them out so that each step sees all of both
-            drawn.append(Batch(*(part.unflatten(0, (size, n)).transpose(0, 1) for part in batch)))
-        joined = Batch(*(torch.cat(parts, dim=1).contiguous() for parts in zip(*drawn, strict=True)))
+            parts = [part for part in batch if part is not None]
+            drawn.append([part.unflatten(0, (size, n)).transpose(0, 1) for part in parts])
+        joined = [torch.cat(parts, dim=1).contiguous() for parts in zip(*drawn, strict=True)]
         for k in range(n):
             yield Batch(*(part[k] for part in joined))
 
@@ -201,7 +215,7 @@ def match(
 
 def matching_loss(networks: Networks, batch: Batch) -> Tensor:
     """The losses of velocity and growth, shape ``(2,)``."""
-    v, g = networks.individual(batch.t, batch.x)
+    v, g = networks.individual(batch.t, batch.x, batch.condition)
     off = torch.stack([(v - batch.v).square().mean(dim=1), (g - batch.g).square()])
     return (off * batch.w).mean(dim=1)
 
@@ -214,7 +228,8 @@ def score_loss(networks: Networks, batch: Batch) -> Tensor:
     """
     t, w, x, h, z = (part[::2] for part in (batch.t, batch.w, batch.on_path, batch.h, batch.z))
     apart = h[:, None] * z
-    s, opposite = networks.score(torch.cat([t, t]), torch.cat([x + apart, x - apart])).tensor_split(2)
+    of_both = {} if batch.condition is None else {"condition": batch.condition[::2].repeat(2)}
+    s, opposite = networks.score(torch.cat([t, t]), torch.cat([x + apart, x - apart]), **of_both).tensor_split(2)
     of_size = (s.square() + opposite.square()).mean(dim=1) / 4
     of_change = ((s - opposite) * z).mean(dim=1) / (2 * h)
     return (w * (of_size + of_change)).mean()

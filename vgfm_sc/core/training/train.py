@@ -31,15 +31,15 @@ Bar = Callable[[str, int], Any]
 
 
 class Trained(NamedTuple):
-    """Networks, the coupling of each interval and the history of both stages."""
+    """Networks, for each course the coupling of each interval, and the history of both stages."""
 
     networks: Networks
-    couplings: list[Coupling]
+    couplings: list[list[Coupling]]
     history: dict[str, dict[str, np.ndarray]]
 
 
 def train(
-    course: Course,
+    courses: Sequence[Course],
     method: Any,
     settings: Settings,
     *,
@@ -47,51 +47,83 @@ def train(
     bar: Bar,
     checkpoint: Checkpoint | None,
 ) -> Trained:
-    """Train on ``course``.
+    """Train on ``courses``: one, or one for each condition, which the networks then take as an input.
 
     ``method`` has ``coupling``, ``path``, ``prepare``, ``noise``, ``smooth`` and ``shared_growth``; its coupling takes
     ``clones`` where the course has them. Couplings and the matched networks are kept in ``checkpoint`` when they are
     done, and taken from there if they have been before.
     """
-    cells = [torch.tensor(x, dtype=torch.float32, device=device) for x in course.positions]
+    numbers = [None] if len(courses) == 1 else list(range(len(courses)))
+
+    def tensors(snapshots: Sequence[np.ndarray]) -> list[Tensor]:
+        return [torch.tensor(x, dtype=torch.float32, device=device) for x in snapshots]
+
+    cells = [tensors(course.positions) for course in courses]
+    points = sorted({t for course in courses for t in course.times})
     path = method.path
     if method.prepare is not None:  # first of all: it may refuse the cells
-        path = method.prepare(cells, torch.Generator().manual_seed(settings.seed))
-    couplings = _couplings(course, method, settings.seed, device, bar, checkpoint)
+        path = method.prepare(
+            [x for of_course in cells for x in of_course], torch.Generator().manual_seed(settings.seed)
+        )
+    couplings = [
+        _couplings(course, k, method, settings.seed, device, bar, checkpoint)
+        for course, k in zip(courses, numbers, strict=True)
+    ]
     generator = torch.Generator().manual_seed(settings.seed)
-    drawn = torch.Generator().manual_seed(settings.seed)
     networks = Networks(
-        cells[0].shape[1], settings.width, settings.depth, 2 * len(couplings), drawn, with_score=settings.score
+        cells[0][0].shape[1],
+        settings.width,
+        settings.depth,
+        2 * (len(points) - 1),
+        torch.Generator().manual_seed(settings.seed),
+        with_score=settings.score,
+        n_conditions=len(courses) if len(courses) > 1 else 0,
     ).to(device)
-    networks.keep_to(torch.cat(cells))
-    intervals = _intervals(couplings, cells, course, method, path)
+    networks.keep_to(torch.cat([x for of_course in cells for x in of_course]))
+    parts = zip(couplings, cells, courses, numbers, strict=True)
+    intervals = [interval for part in parts for interval in _intervals(*part, method, path)]
     history = {}
     networks, history["matching"] = _matched(networks, intervals, settings, generator, bar, checkpoint)
     if settings.fit_steps:
-        judged = None
-        if course.held_out is not None:
-            unseen = [torch.as_tensor(x, dtype=torch.float32, device=device) for x in course.held_out]
-            judged = fitting.Sample(unseen, course.times, course.totals, [len(x) for x in unseen])
-        sample = fitting.Sample(cells, course.times, course.totals, [len(x) for x in cells])
+
+        def samples(snapshots: Sequence[Sequence[Tensor]]) -> list[fitting.Sample]:
+            parts = zip(snapshots, courses, numbers, strict=True)
+            return [
+                fitting.Sample(x, course.times, course.totals, [len(part) for part in x], k) for x, course, k in parts
+            ]
+
+        unseen = [tensors(course.held_out) for course in courses if course.held_out is not None]
         with bar("fitting", settings.fit_steps) as progress:
             networks, history["fitting"] = fitting.fit(
-                networks, sample, judged, settings, generator=generator, on_step=progress.update
+                networks,
+                samples(cells),
+                samples(unseen) if unseen else None,
+                settings,
+                generator=generator,
+                on_step=progress.update,
             )
             progress.total = progress.n  # where it ended early it is done all the same
-    balance(networks, cells[0], course.times, course.totals)
+    for of_course, course, k in zip(cells, courses, numbers, strict=True):
+        balance(networks, of_course[0], course.times, course.totals, k, points)
     return Trained(networks, couplings, history)
 
 
 def _couplings(
-    course: Course, method: Any, seed: int, device: torch.device, bar: Bar, checkpoint: Checkpoint | None
+    course: Course,
+    condition: int | None,
+    method: Any,
+    seed: int,
+    device: torch.device,
+    bar: Bar,
+    checkpoint: Checkpoint | None,
 ) -> list[Coupling]:
     """The coupling of each interval; where growth is shared, after a first one that tells of it."""
-    n = len(course.times) - 1
+    n, before = len(course.times) - 1, "" if condition is None else f"condition{condition}-"
     with bar("coupling", 2 * n if method.shared_growth else n) as progress:
 
         def solved(course: Course, name: str) -> list[Coupling]:
             couplings = []
-            for coupling in _solved(course, method, seed, device, checkpoint, name):
+            for coupling in _solved(course, method, seed, device, checkpoint, before + name):
                 couplings.append(coupling)
                 progress.update()
             return couplings
@@ -164,7 +196,12 @@ def _coupled(
 
 
 def _intervals(
-    couplings: Sequence[Coupling], cells: Sequence[Tensor], course: Course, method: Any, path: Path
+    couplings: Sequence[Coupling],
+    cells: Sequence[Tensor],
+    course: Course,
+    condition: int | None,
+    method: Any,
+    path: Path,
 ) -> list[matching.Interval]:
     """What matching draws from: couplings, and the paths between their cells."""
     times, wander = course.times, course.wander or [0.0] * len(couplings)
@@ -183,6 +220,7 @@ def _intervals(
             path,
             matching.Spread((noise[k], noise[k + 1]), (blur[k], blur[k + 1]), wander[k]),
             None if slopes is None else (slopes[k], slopes[k + 1]),
+            condition,
             box=box,
             curved=curved,
         )
