@@ -1,6 +1,6 @@
 """Knock-outs predicted by fits to unchanged cells, against knock-outs that are simulated.
 
-    python tests/benchmarks/perturb.py                     # the network in gene space and by PCA; the toggle switch
+    python tests/benchmarks/perturb.py --steps 250         # the network in gene space and by PCA; the toggle switch
     python tests/benchmarks/perturb.py --null 10           # genes that do nothing, 20 in each of 10 fits
     python tests/benchmarks/perturb.py --time              # seconds
 
@@ -28,8 +28,8 @@ from vgfm_sc.datasets import _regulatory_network
 MODELS = 5
 """Of an ensemble."""
 
-N_CELLS = 200
-"""At the first time, of the cells that are fitted: 1,300 in all."""
+NULL_CELLS = 200
+"""At the first time, of the cells with genes that do nothing."""
 
 TRUE_CELLS, TRUE_SEEDS = 4000, (100, 101)
 """Of the simulated knock-outs."""
@@ -41,7 +41,7 @@ MATTERS, LEVEL = 0.1, 0.05
 """Smallest effect whose sign is judged; adjusted p-value from which on an effect is called."""
 
 QUICK = {"match_steps": 250, "fit_steps": 0}
-"""Of the many fits with genes that do nothing, and with ``--quick``."""
+"""Of the many fits with genes that do nothing."""
 
 NULL_GENES = 20
 
@@ -108,9 +108,9 @@ def fitted(adata: AnnData, settings: dict, **where: str | None) -> AnnData:
     return adata
 
 
-def in_genes(seed: int, settings: dict) -> dict[str, pd.DataFrame]:
+def in_genes(seed: int, n_cells: int, settings: dict) -> dict[str, pd.DataFrame]:
     """Screens of the network in gene space, by models and by cells."""
-    adata = vgfm_sc.datasets.regulatory_network(n_cells=N_CELLS, seed=seed)
+    adata = vgfm_sc.datasets.regulatory_network(n_cells=n_cells, seed=seed)
     fitted(adata, settings | {"seed": seed}, use_rep=None)
     kinds = {"models": None, "cells": 10}
     return {
@@ -119,28 +119,28 @@ def in_genes(seed: int, settings: dict) -> dict[str, pd.DataFrame]:
     }
 
 
-def in_components(seed: int, settings: dict) -> dict[str, pd.DataFrame]:
+def in_components(seed: int, n_cells: int, settings: dict) -> dict[str, pd.DataFrame]:
     """A screen of the network among noise, on principal components."""
-    adata = with_noise(vgfm_sc.datasets.regulatory_network(n_cells=N_CELLS, seed=seed), 40, seed)
+    adata = with_noise(vgfm_sc.datasets.regulatory_network(n_cells=n_cells, seed=seed), 40, seed)
     sc.pp.pca(adata, n_comps=10)
     fitted(adata, settings | {"seed": seed})
     title = "network and 40 genes of noise, 10 components, replicates are models"
     return {title: screened(adata, list(_regulatory_network.GENES), None)}
 
 
-def of_switch(seed: int, settings: dict) -> dict[str, pd.DataFrame]:
+def of_switch(seed: int, n_cells: int, settings: dict) -> dict[str, pd.DataFrame]:
     """A screen of the toggle switch."""
     adata = fitted(
-        vgfm_sc.datasets.toggle_switch(n_per_branch=N_CELLS // 2, seed=seed), settings | {"seed": seed}, use_rep=None
+        vgfm_sc.datasets.toggle_switch(n_per_branch=n_cells // 2, seed=seed), settings | {"seed": seed}, use_rep=None
     )
     return {"toggle switch, replicates are models": screened(adata, ["gene1", "gene2"], None)}
 
 
-def against_truth(seeds: list[int], settings: dict) -> None:
+def against_truth(seeds: list[int], n_cells: int, settings: dict) -> None:
     """The network in gene space, by cells and by models, and by PCA among noise; the toggle switch."""
     network, switch = truths()
     for screens, truth in ((in_genes, network), (in_components, network), (of_switch, switch)):
-        found = [screens(seed, settings) for seed in seeds]
+        found = [screens(seed, n_cells, settings) for seed in seeds]
         for title in found[0]:
             judged(title, truth, [one[title] for one in found])
 
@@ -163,7 +163,7 @@ def with_noise(adata: AnnData, n: int, seed: int) -> AnnData:
 
 def null(seed: int) -> dict[str, pd.DataFrame]:
     """Effects on fates of genes that do nothing, by each kind of replicate, adjusted for all genes as by a user."""
-    adata = with_noise(vgfm_sc.datasets.regulatory_network(n_cells=N_CELLS, seed=seed), NULL_GENES, seed)
+    adata = with_noise(vgfm_sc.datasets.regulatory_network(n_cells=NULL_CELLS, seed=seed), NULL_GENES, seed)
     fitted(adata, QUICK | {"seed": seed}, use_rep=None)
     found = {}
     for name, replicates in (("models", None), ("cells", 10)):
@@ -211,7 +211,8 @@ def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--quick", action="store_true", help="fewer steps than the defaults")
+    parser.add_argument("--cells", type=int, default=200, help="at the first time, of the cells that are fitted")
+    parser.add_argument("--steps", type=int, help="of the first stage, without the second; else the defaults")
     parser.add_argument("--null", type=int)
     parser.add_argument("--time", action="store_true")
     args = parser.parse_args()
@@ -221,7 +222,7 @@ def main() -> None:
     elif args.null:
         say_null([null(seed) for seed in range(args.null)])
     else:
-        against_truth(args.seeds, QUICK if args.quick else {})
+        against_truth(args.seeds, args.cells, {} if args.steps is None else QUICK | {"match_steps": args.steps})
 
 
 if __name__ == "__main__":
