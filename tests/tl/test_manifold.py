@@ -30,19 +30,16 @@ def arc(n=80, seed=0) -> ad.AnnData:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fit_steps", [0, 100])
-def test_simulated_cells_keep_to_an_arc_that_straight_paths_cut_across(fit_steps):
+@pytest.mark.parametrize("fit_steps", [0, 20])
+def test_simulated_cells_keep_to_an_arc_that_straight_lines_cut_across(fit_steps):
     """Also after the fitting stage, which sees the cells of the sampled times alone."""
-    adata = arc(300)
-    times = np.linspace(0, 2, 21)
-    off = {}
-    for method in (manifold(), vgfm()):
-        tl.fit(adata, "day", method=method, use_rep="X_r", match_steps=1500, fit_steps=fit_steps, progress=False)
-        positions, mass = get.model(adata).simulate(adata.obsm["X_r"][:300], times, tol=1e-3)
-        off[method.name] = np.abs(np.linalg.norm(positions, axis=2) - 1)
-        np.testing.assert_allclose(mass.mean(axis=1)[-1], 2, rtol=1e-3)
-    assert off["manifold"].mean() < 0.1 < 0.35 < off["vgfm"].mean()
-    assert np.quantile(off["manifold"], 0.95) < 0.3
+    adata = arc(150)
+    settings = {"use_rep": "X_r", "width": 64, "depth": 3, "match_steps": 600, "fit_steps": fit_steps, "fit_cells": 100}
+    tl.fit(adata, "day", method=manifold(), score=False, progress=False, **settings)
+    positions, mass = get.model(adata).simulate(adata.obsm["X_r"][:150], np.linspace(0, 2, 11), tol=1e-3)
+    off = np.abs(np.linalg.norm(positions, axis=2) - 1)
+    assert off.mean() < 0.1 and np.quantile(off, 0.95) < 0.3
+    np.testing.assert_allclose(mass.mean(axis=1)[-1], 2, rtol=0.02)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
