@@ -55,7 +55,15 @@ def worked() -> ad.AnnData:
     adata.obs["clone"] = clones(adata)
     for key in ("vgfm", "of_genes"):
         tl.compare_clones(adata, "clone", key=key)
+        change_genes(adata, key)
     return adata
+
+
+def change_genes(adata: ad.AnnData, key: str) -> None:
+    """Change one gene, and each of two."""
+    few = {"n_cells": 20, "n_replicates": 2, "key": key}
+    tl.perturb(adata, {adata.var_names[0]: ("scale", 0.9)}, "cell_type", **few)
+    tl.screen(adata, list(adata.var_names[:2]), "cell_type", to=("scale", 0.9), progress=False, **few)
 
 
 def clones(adata: ad.AnnData) -> np.ndarray:
@@ -112,6 +120,7 @@ def leaves(entry, where: str):
 def test_every_tool_has_left_something(worked):
     assert set(worked.uns["vgfm"]) >= {"trajectories", "evaluation", "genes", "fate", "origin", "derived", "weights"}
     assert set(worked.uns["vgfm"].get("clones", CLONES)) == CLONES  # the first version had none
+    assert tl is None or {"perturbations", "screen"} <= set(worked.uns["vgfm"])
     assert set(worked.uns["vgfm"]["genes"]) == {"growth", "velocity", "fate"}
     assert set(worked.uns["vgfm"]["trajectories"]) >= {"labels", "values", "positions_umap", "mean_mass"}
     assert set(worked.uns["vgfm"]["params"]) >= {"time_map_labels", "totals", "growth_prior"}
@@ -178,6 +187,7 @@ def work_on(adata: ad.AnnData) -> None:
     for key in ("vgfm", "of_genes"):
         tl.simulate(adata, n_cells=4, branching=key == "vgfm", key=key)
         tl.annotate(adata, ["cell_type", adata.var_names[0]], key=key)
+        change_genes(adata, key)
         tl.project(adata, "umap", key=key)
         tl.evaluate(adata, key=key)
         tl.fate(adata, "cell_type", key=key)
@@ -204,14 +214,18 @@ def test_plots_draw_what_came_back(read_again, unchanged):
     draw_all(read_again, unchanged)
 
 
+OF_LATER = {"clones": "clones", "perturb": "perturbations", "screen": "screen"}
+"""Plots that the first version had not, and what they draw."""
+
+
 def draw_all(adata: ad.AnnData, unchanged) -> None:
     """Draw every plot of what every tool wrote."""
     with unchanged(adata):
         for name in pl.__all__:
             if name == "landscape" and "vgfm_landscape" not in adata.obs:
                 continue  # the first version had no score
-            if name == "clones" and "clones" not in adata.uns["vgfm"]:
-                continue  # nor clones
+            if name in OF_LATER and OF_LATER[name] not in adata.uns["vgfm"]:
+                continue  # nor these
             getattr(pl, name)(adata, show=False)
             if name not in ("fate", "holdout", "uncertainty"):
                 getattr(pl, name)(adata, show=False, key="of_genes")

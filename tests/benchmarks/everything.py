@@ -50,6 +50,8 @@ METHODS: dict[str, Callable[[float], methods.Method]] = {
     "otcfm": lambda sigma: methods.otcfm(),
     "bridge": lambda sigma: methods.bridge(sigma=sigma),
     "wfr": lambda sigma: methods.wfr(),
+    "manifold": lambda sigma: methods.manifold(),
+    "otmfm": lambda sigma: methods.manifold(balanced=True),
 }
 """Functions of `noise`, which those without it ignore."""
 

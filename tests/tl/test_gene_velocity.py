@@ -39,7 +39,7 @@ def test_velocity_of_genes_is_what_the_components_see_of_it(on_pca):
 
 def test_a_known_velocity_is_found_where_components_hold_all(monkeypatch):
     """Genes that are a linear map of the state, without noise, move by the same map of its velocity."""
-    monkeypatch.setattr("vgfm_sc.tl._gene_velocity.model_and_cells", lambda *args: None)  # no model gave this velocity
+    monkeypatch.setattr("vgfm_sc.tl._gene_velocity.models_and_cells", lambda *args: None)  # no model gave this velocity
     rng = np.random.default_rng(0)
     state = datasets.branching(n_cells=50, n_dims=3, times=(0.0, 1.0), seed=0)
     matrix = rng.standard_normal((3, 12))

@@ -60,6 +60,7 @@ def train(n=4, **changed):
     method = SimpleNamespace(
         coupling=changed.pop("coupling", at_random()),
         path=path.straight,
+        prepare=None,
         noise=0.5,
         smooth=True,
         shared_growth=changed.pop("shared_growth", False),

@@ -37,7 +37,7 @@ def fork(n=120, seed=0):
 
 def couplings(course, **settings):
     bar = lambda name, total: nullcontext(SimpleNamespace(update=lambda: None))  # noqa: E731
-    return training._couplings(course, methods.vgfm(**settings), 0, torch.device("cpu"), bar, None)
+    return training._couplings(course, None, methods.vgfm(**settings), 0, torch.device("cpu"), bar, None)
 
 
 def sent_up(coupling, course):
