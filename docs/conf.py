@@ -118,6 +118,7 @@ SECTIONS = {
     "vgfm_sc.core.transport.drift": "drift",
     "vgfm_sc.core.transport.growth": "shared-growth",
     "vgfm_sc.core.path": "path",
+    "vgfm_sc.core.geodesics": "along-the-data",
     "vgfm_sc.core.training.smoothing": "smooth-joining",
 }
 

@@ -115,7 +115,7 @@ def step() -> None:
     for n in (2000, 20_000, 200_000):
         cells, times = unitless(clusters(n, 50, (0.0, 1.0)))
         networks = nets.Networks(50, WIDTH, DEPTH, 2, torch.Generator().manual_seed(0)).to(cells[0].device)
-        sample = fitting.Sample(cells, times, [1.0, 1.0], [len(x) for x in cells])
+        sample = fitting.Sample(cells, times, [1.0, 1.0], len(cells[0]))
         generator = torch.Generator().manual_seed(0)
 
         def fitted(networks=networks, sample=sample, generator=generator) -> None:

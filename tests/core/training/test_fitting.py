@@ -11,13 +11,11 @@ from vgfm_sc.core.training.settings import Settings
 
 COUNTS = (3, 2)
 
-WEIGHTS = np.mean([1 / (1 / 25 + 1 / n) for n in (30, 35)])
-
 
 def course(n=25, d=2, seed=0):
     g = torch.Generator().manual_seed(seed)
     snapshots = [torch.randn(n + 5 * k, d, generator=g, dtype=torch.float64) + k for k in range(3)]
-    return fitting.Sample(snapshots, [-1.0, 0.2, 1.0], [1.0, 1.2, 1.4], [len(x) for x in snapshots])
+    return fitting.Sample(snapshots, [-1.0, 0.2, 1.0], [1.0, 1.2, 1.4], n)
 
 
 def single():
@@ -61,8 +59,7 @@ def exact_loss(model, data, *, mass_weight):
         x, log_m = flow.runge_kutta(model, x, log_m, start, stop, COUNTS[k - 1])
         at, y, mass = x.detach().numpy(), data.snapshots[k].numpy(), log_m.detach().exp().numpy()
         p = mass / mass.sum()
-        distance = 2 * (p @ cdist(at, y)).mean() - p @ cdist(at, at) @ p - cdist(y, y).mean()
-        loss += distance / (1 / 25 + 1 / (25 + 5 * k)) / WEIGHTS
+        loss += 2 * (p @ cdist(at, y)).mean() - p @ cdist(at, at) @ p - cdist(y, y).mean()
         loss += mass_weight * (mass.mean() / data.totals[k] - 1) ** 2
     return loss
 
@@ -113,7 +110,7 @@ def test_conditions_share_the_cells_of_a_step_down_to_a_least_number(monkeypatch
     for n, fit_cells, drawn in ((2, 800, 400), (4, 400, fitting.FEWEST), (2, 100, 100), (1, 300, 300)):
         seen.clear()
         model = nets.Networks(2, 4, 2, 2, torch.Generator().manual_seed(0), n_conditions=n)
-        samples = [fitting.Sample(cells, [-0.5, 0.5], [1.0, 1.0], [600, 600], k) for k in range(n)]
+        samples = [fitting.Sample(cells, [-0.5, 0.5], [1.0, 1.0], 600, k) for k in range(n)]
         fit(model, samples, fit_steps=1, fit_cells=fit_cells)
         assert seen == [[drawn, drawn]] * n
 
@@ -167,19 +164,10 @@ def test_cost_of_a_step_does_not_grow_with_the_data(monkeypatch):
     monkeypatch.setattr(fitting, "energy_distance", counted)
     g = torch.Generator().manual_seed(0)
     cells = [torch.randn(3000, 2, generator=g) for _ in range(2)]
-    data = fitting.Sample(cells, [-0.5, 0.5], [1.0, 1.0], [3000, 3000])
+    data = fitting.Sample(cells, [-0.5, 0.5], [1.0, 1.0], 3000)
     monkeypatch.setattr(fitting, "CHECK_CELLS", 100)
     fit(made(), data, fit_steps=2, fit_cells=64)
     assert set(seen) == {(100, 100), (64, 64)}
-
-
-def test_a_few_cells_weigh_less_than_many_and_samples_of_a_snapshot_as_all_of_it():
-    cells = [torch.zeros(n, 2) for n in (600, 30, 6000, 600)]
-    data = fitting.Sample(cells, [0.0, 1.0, 2.0, 3.0], [1.0] * 4, [len(x) for x in cells])
-    few, many, as_many = data.weights
-    assert few < 0.15 and few + many + as_many == pytest.approx(3)
-    assert many / as_many == pytest.approx((1 / 600 + 1 / 600) / (1 / 600 + 1 / 6000))
-    assert data.some(20, torch.Generator().manual_seed(0)).weights == data.weights
 
 
 def test_a_population_that_has_shrunk_is_drawn_apart_again():

@@ -56,25 +56,15 @@ class Sample(NamedTuple):
     """Cells that are fitted to, or judged on.
 
     ``snapshots``: cells by time point, shapes ``(n_k, d)``. ``times``: their times. ``totals``: mass at each time
-    point relative to the first. ``sizes``: cells of each snapshot that those at hand were drawn from. All unitless.
-    ``condition``: which one the cells are of, where there are several.
+    point relative to the first. ``n_start``: cells of the first snapshot that those at hand were drawn from. All
+    unitless. ``condition``: which one the cells are of, where there are several.
     """
 
     snapshots: Sequence[Tensor]
     times: Sequence[float]
     totals: Sequence[float]
-    sizes: Sequence[int]
+    n_start: int
     condition: int | None = None
-
-    @property
-    def weights(self) -> list[float]:
-        """Of the energy distance to each later snapshot, 1 on average: as that is weighed in a test of two samples.
-
-        A few cells say little of their population, and must not decide as much as thousands do.
-        """
-        first, later = self.sizes[0], np.asarray(self.sizes[1:], dtype=float)
-        known = first * later / (first + later)
-        return (known / known.mean()).tolist()
 
     def field(self, networks: Networks) -> flow.Field:
         """What the cells follow."""
@@ -171,7 +161,7 @@ def step_counts(networks: Networks, sample: Sample) -> list[int]:
 
 
 def distribution_loss(networks: Networks, sample: Sample, counts: Sequence[int], *, mass_weight: float) -> Tensor:
-    """Sum over later snapshots of weighted energy distances and ``mass_weight`` times the squared relative mass error.
+    """Sum over later snapshots of the energy distance and ``mass_weight`` times the squared relative mass error.
 
     ``counts``: Runge-Kutta steps of each interval. NaN where the simulation leaves the finite numbers.
     """
@@ -180,8 +170,8 @@ def distribution_loss(networks: Networks, sample: Sample, counts: Sequence[int],
     for k, n in enumerate(counts, start=1):
         start, stop = sample.times[k - 1], sample.times[k]
         x, log_m = flow.runge_kutta(field, x, log_m, start, stop, n)
-        loss = loss + sample.weights[k - 1] * energy_distance(x, log_m, sample.snapshots[k])
-        loss = loss + mass_weight * squared_mass_error(log_m, sample.totals[k], sample.sizes[0])
+        loss = loss + energy_distance(x, log_m, sample.snapshots[k])
+        loss = loss + mass_weight * squared_mass_error(log_m, sample.totals[k], sample.n_start)
     return loss
 
 
@@ -198,7 +188,7 @@ def squared_mass_error(log_m: Tensor, total: float, n_start: int) -> Tensor:
 
 @torch.no_grad()
 def score(networks: Networks, sample: Sample) -> float:
-    """Weighted mean over later snapshots of the energy distance, as a share of the data's total spread.
+    """Mean over later snapshots of the energy distance, as a share of the data's total spread.
 
     Total mass is made right afterwards, so it has no say.
     """
@@ -208,8 +198,7 @@ def score(networks: Networks, sample: Sample) -> float:
         xs, log_ms = flow.integrate(field, x, torch.zeros_like(x[:, 0]), sample.times, tol=CHECK_TOL)
     except FloatingPointError:
         return float("inf")
-    later = zip(sample.weights, xs[1:], log_ms[1:], sample.snapshots[1:], strict=True)
-    found = [weight * energy_distance(*of_time) for weight, *of_time in later]
+    found = [energy_distance(*of_time) for of_time in zip(xs[1:], log_ms[1:], sample.snapshots[1:], strict=True)]
     return float(torch.stack(found).mean()) / x.shape[1] ** 0.5
 
 

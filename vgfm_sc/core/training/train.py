@@ -88,9 +88,7 @@ def train(
 
         def samples(snapshots: Sequence[Sequence[Tensor]]) -> list[fitting.Sample]:
             parts = zip(snapshots, courses, numbers, strict=True)
-            return [
-                fitting.Sample(x, course.times, course.totals, [len(part) for part in x], k) for x, course, k in parts
-            ]
+            return [fitting.Sample(x, course.times, course.totals, len(x[0]), k) for x, course, k in parts]
 
         unseen = [tensors(course.held_out) for course in courses if course.held_out is not None]
         with bar("fitting", settings.fit_steps) as progress:
