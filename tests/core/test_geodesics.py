@@ -147,3 +147,9 @@ def test_large_courses_are_seen_through_a_fixed_number_of_landmarks(monkeypatch)
     monkeypatch.setattr("vgfm_sc.core.geodesics.LANDMARKS", 100)
     path = along([ring(spread_over(2 * np.pi, 3000))])
     assert path.landmarks.shape == (100, 2) and path.waves.shape == (100, 100, 3, 2)
+
+
+def test_in_many_dimensions_there_are_fewer_landmarks(monkeypatch):
+    monkeypatch.setattr("vgfm_sc.core.geodesics.MOST_NUMBERS", 3 * 6 * 20**2)
+    cells = [torch.randn(100, 6, generator=torch.Generator().manual_seed(0))]
+    assert along(cells).waves.shape == (20, 20, 3, 6)

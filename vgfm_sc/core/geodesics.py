@@ -26,7 +26,10 @@ from vgfm_sc.core.neighbours import nearest
 from vgfm_sc.core.path import PathPoint
 
 LANDMARKS = 300
-"""At most: ways between all of them take a second, and their waves 1 MB for each dimension of the data."""
+"""At most: ways between all of them take a second."""
+
+MOST_NUMBERS = 2**26
+"""Of all waves: 270 MB. In more than 248 dimensions there are fewer landmarks."""
 
 MOST_CELLS = 20_000
 """Cells that landmarks are chosen from: more do not cover the data better."""
@@ -85,7 +88,7 @@ def geodesics(cells: Sequence[Tensor], generator: Generator, *, n_neighbors: int
         There are no more landmarks than ``n_neighbors``.
     """
     x = np.unique(np.concatenate([part.cpu().double().numpy() for part in cells]), axis=0)
-    n = min(LANDMARKS, len(x))
+    n = min(LANDMARKS, int((MOST_NUMBERS / (WAVES * x.shape[1])) ** 0.5), len(x))
     if n <= n_neighbors:
         msg = (
             f"A path along the data with n_neighbors={n_neighbors} needs more than {n_neighbors} cells at different "
