@@ -170,6 +170,7 @@ NO_FIT = (KeyError, r"No fit found in adata\.uns\['vgfm'\].*vgfm_sc\.tl\.fit\(")
 NO_RUN = (KeyError, r"vgfm_sc\.tl\.simulate\(")
 FIRST = {"ancestors": [[0]], "annotate": ["time"], "descendants": [[0]], "fate": ["branch"], "interpolate": [1.5]}
 FIRST |= {"compare_clones": ["branch"], "perturb": [{"gene1": 0.0}, "branch"], "screen": [["gene1"], "branch"]}
+FIRST |= {"compare": ["a", "b"]}
 LATER = [name for name in tl.__all__ if name not in ("choose", "fit", "growth_prior", "holdout")]
 
 REFUSED = {  # the function, then what is wrong: the object, the call, the error and what its message says
@@ -188,6 +189,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     "pl.fate: before fate": (simulated, calling(pl.fate), KeyError, r"vgfm_sc\.tl\.fate\("),
     "pl.landscape: before landscape": (simulated, calling(pl.landscape), KeyError, r"vgfm_sc\.tl\.landscape\("),
     "pl.perturb: before perturb": (simulated, calling(pl.perturb), KeyError, r"vgfm_sc\.tl\.perturb\("),
+    "pl.compare: before compare": (simulated, calling(pl.compare), KeyError, r"vgfm_sc\.tl\.compare\("),
     "pl.screen: before screen": (simulated, calling(pl.screen), KeyError, r"vgfm_sc\.tl\.screen\("),
     "pl.clones: before compare_clones": (simulated, calling(pl.clones), KeyError, r"vgfm_sc\.tl\.compare_clones\("),
     "pl.genes: before annotate": (simulated, calling(pl.genes), KeyError, r"vgfm_sc\.tl\.annotate\("),
@@ -334,6 +336,8 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
                                        calling(tl.compare_clones, "t"), ValueError, "none .*at two time points"),
     "tl.gene_velocity: no loadings": (fitted, calling(tl.gene_velocity), KeyError, r"no 'X_genes'.*use_rep=None"),
     "tl.regulators: no loadings": (fitted, calling(tl.regulators), KeyError, r"no 'X_genes'.*use_rep=None"),
+    "tl.compare: no conditions":
+        (fitted, calling(tl.compare, "a", "b"), ValueError, "no conditions.*condition_key"),
     "tl.perturb: no loadings":
         (fitted, calling(tl.perturb, {"gene1": 0.0}, "branch"), KeyError, r"no 'X_genes'.*use_rep=None"),
     "tl.perturb: list of genes":

@@ -214,7 +214,7 @@ def test_plots_draw_what_came_back(read_again, unchanged):
     draw_all(read_again, unchanged)
 
 
-OF_LATER = {"clones": "clones", "perturb": "perturbations", "screen": "screen"}
+OF_LATER = {"clones": "clones", "compare": "comparison", "perturb": "perturbations", "screen": "screen"}
 """Plots that the first version had not, and what they draw."""
 
 

@@ -559,3 +559,24 @@ def test_real_reprogramming_data_are_read_from_a_folder_without_a_network(from_f
 def test_real_addresses_are_fixed_commits_over_https(module):
     assert re.match(r"https://raw\.githubusercontent\.com/\w+/\w+/[0-9a-f]{7,40}/", module.URL)
     assert len(module.SHA256) == 64
+
+
+def test_branching_samples_are_of_one_time_and_condition_and_differ():
+    adata = datasets.branching(n_cells=2000, n_dims=2, times=(0, 2), treatment="none", n_samples=20)
+    obs = adata.obs
+    assert obs.groupby("sample", observed=True)[["time", "condition"]].nunique().eq(1).all(axis=None)
+    sizes = obs.groupby(["condition", "time"], observed=True)["sample"].value_counts()
+    sizes = sizes[sizes > 0].unstack(["condition", "time"])
+    assert sizes.notna().sum().eq(20).all()
+    spread = (sizes.std() / sizes.mean()).unstack()
+    assert spread[0.0].between(0.06, 0.18).all()  # by 10%, and by counts of 100 not at all
+    of_many = datasets.branching(n_cells=4000, n_dims=2, times=(0, 2), seed=1).obs["time"].value_counts()
+    mean = sizes.mean().groupby("time").mean()
+    assert mean[2.0] / mean[0.0] == pytest.approx(of_many[2.0] / of_many[0.0], rel=0.08)
+
+
+def test_branching_with_samples_leaves_the_true_growth_that_of_the_mean_sample():
+    plain, sampled = (datasets.branching(n_cells=40, n_dims=2, times=(0, 3), n_samples=n) for n in (None, 3))
+    most = [adata.obs["true_growth"].max() for adata in (plain, sampled)]
+    assert most[1] == pytest.approx(most[0], abs=1e-4)  # a sample's own rate differs by some 5%
+    assert "sample" not in plain.obs and sampled.obs["sample"].nunique() == 6

@@ -71,6 +71,21 @@ def perturbation(rng: np.random.Generator) -> dict:
     }
 
 
+def compared() -> dict:
+    """What `tl.compare` writes of three clusters, two of which have cells at the end."""
+    rows = [(effect, cluster) for effect in ("growth", "velocity") for cluster in "abc"]
+    table = pd.DataFrame([*rows, ("fate", "b"), ("fate", "c"), ("mass", "")], columns=["effect", "cluster"])
+    tested = {"low": -0.3, "high": 0.4, "t": 2.0, "pvals": 0.02}
+    table = table.assign(reference=0.5, other=0.6, estimate=np.linspace(-0.2, 0.3, len(table)), **tested)
+    table["pvals_adj"] = 0.04
+    mass = pd.DataFrame(
+        {"time": [0.0, 1.0, 3.0], "reference": 1.0, "other": [1.0, 1.2, 1.5], "estimate": [0, 0.2, 0.4]}
+    )
+    mass = mass.assign(low=mass["estimate"] - 0.1, high=mass["estimate"] + 0.1, t=2.0, pvals=0.02)
+    names = {"reference": "control", "other": "treated", "of": "samples", "cluster_key": "type"}
+    return {"table": table, "mass": mass, **names}
+
+
 def screened() -> dict:
     """What `tl.screen` writes of three genes."""
     table = effects(names=["g2", "g0", "g1"])
@@ -92,6 +107,7 @@ def made() -> ad.AnnData:
     numbers = {"growth": rng.normal(0.3, 1, n), "mass": np.exp(rng.normal(size=n))}
     numbers |= {f"{name}_sd": rng.gamma(2.0, size=n) for name in ("growth", "velocity")}
     numbers["landscape"] = (x**2).sum(axis=1) / 2
+    numbers["growth_difference"] = np.where(day > 0, rng.normal(0.2, 0.5, n), np.nan)
     obs = pd.DataFrame({"day": day, "type": pd.Categorical(rng.choice(list("abc"), n))}, [f"cell{k}" for k in range(n)])
     obs = obs.assign(**{f"vgfm_{name}": values.astype(np.float32) for name, values in numbers.items()})
     adata = ad.AnnData(rng.gamma(1.0, size=(n, 3)), obs, pd.DataFrame(index=["g0", "g1", "g2"]))
@@ -140,6 +156,7 @@ def made() -> ad.AnnData:
         "clones": clone_scores(),
         "perturbations": {"g0+g1": perturbation(rng)},
         "screen": screened(),
+        "comparison": compared(),
     }
     table = pd.DataFrame(
         {
@@ -180,6 +197,13 @@ def written(simulated) -> ad.AnnData:
     some = adata[::4].copy()
     tl.holdout(some, "time", times=1.0, max_cells=50, **tiny)
     adata.uns["vgfm_holdout"] = some.uns["vgfm_holdout"]
+    both = adata.copy()
+    both.obs["drug"] = np.resize(["control", "treated"], both.n_obs)
+    tl.fit(both, "time", condition_key="drug", **{**tiny, "score": False})
+    with pytest.warns(UserWarning, match="one model"):
+        tl.compare(both, "control", "treated", cluster_key="type")
+    adata.uns["vgfm"] = {**adata.uns["vgfm"], "comparison": both.uns["vgfm"]["comparison"]}
+    adata.obs["vgfm_growth_difference"] = both.obs["vgfm_growth_difference"]
     for name in ("growth", "velocity"):  # as an ensemble leaves them
         adata.obs[f"vgfm_{name}_sd"] = np.linspace(0, 1, adata.n_obs, dtype=np.float32)
     return adata

@@ -19,6 +19,7 @@ from vgfm_sc.pl import _axes
 
 PANELS = {
     "clones": 4,
+    "compare": 4,
     "dynamics": 4,
     "fate": 2,
     "genes": 2,
@@ -31,6 +32,7 @@ PANELS = {
 """Axes of plots that return a list."""
 
 ON_BASIS = [
+    "compare",
     "dynamics",
     "fate",
     "growth",
@@ -42,13 +44,13 @@ ON_BASIS = [
     "velocity",
 ]
 
-PLACED = {"dynamics": 3, "perturb": 2}
+PLACED = {"compare": 1, "dynamics": 3, "perturb": 2}
 """First axes of plots of which the others are not on the basis."""
 
 every = pytest.mark.parametrize("name", pl.__all__)
 parts = pytest.mark.parametrize("name", [name for name in pl.__all__ if name != "dynamics"])  # which takes long
 on_basis = pytest.mark.parametrize("name", ON_BASIS)
-parts_on_basis = pytest.mark.parametrize("name", ON_BASIS[1:])
+parts_on_basis = pytest.mark.parametrize("name", [name for name in ON_BASIS if name != "dynamics"])
 
 
 def draw(name: str, *args, **arguments):

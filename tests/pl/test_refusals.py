@@ -12,6 +12,7 @@ import pytest
 from vgfm_sc import pl
 
 ON_BASIS = [
+    "compare",
     "dynamics",
     "fate",
     "growth",
@@ -22,7 +23,7 @@ ON_BASIS = [
     "uncertainty",
     "velocity",
 ]
-PANELS = ["clones", "dynamics", "fate", "genes", "loss", "perturb", "screen", "snapshots", "uncertainty"]
+PANELS = ["clones", "compare", "dynamics", "fate", "genes", "loss", "perturb", "screen", "snapshots", "uncertainty"]
 
 every = pytest.mark.parametrize("name", pl.__all__)
 on_basis = pytest.mark.parametrize("name", ON_BASIS)
@@ -97,6 +98,7 @@ MISSING = {
     "clones": ("compare_clones", [("clones", {})]),
     "perturbations": ("perturb", [("perturb", {})]),
     "perturbations on a basis": ("project", [("perturb", {"basis": "umap"})]),
+    "comparison": ("compare", [("compare", {})]),
     "screen": ("screen", [("screen", {}), ("screen", {"effect": "energy"})]),
     "models": ("fit", [("uncertainty", {})]),
 }
@@ -119,7 +121,7 @@ def test_the_call_that_is_missing_is_named(made, unchanged, what):
         del made.obsm["vgfm_fate"], result["fate"]
     elif what == "clones":
         del result["clones"]
-    elif what in ("perturbations", "screen"):
+    elif what in ("comparison", "perturbations", "screen"):
         del result[what]
     elif what == "perturbations on a basis":
         del result["perturbations"]["g0+g1"]["positions_changed_umap"]

@@ -264,11 +264,14 @@ PER_CELL = {
 OF_GENES = {"perturb", "screen"}
 """Calls about one condition, of a fit that leads back to genes."""
 
+OF_TWO = {"compare"}
+"""Calls that name two conditions."""
+
 BEFORE = {"fit", "growth_prior", "holdout", "choose"}
 
 
 def test_every_tool_is_about_one_condition_or_about_each_cells_own():
-    assert {*ASKS, *PER_CELL, *OF_GENES} - {"model", "couplings"} == set(tl.__all__) - BEFORE - {"Choice"}
+    assert {*ASKS, *PER_CELL, *OF_GENES, *OF_TWO} - {"model", "couplings"} == set(tl.__all__) - BEFORE - {"Choice"}
 
 
 @pytest.mark.parametrize("call", ASKS)

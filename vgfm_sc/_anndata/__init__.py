@@ -2,9 +2,11 @@
 
 from vgfm_sc._anndata.clones import clone_names, read_clones
 from vgfm_sc._anndata.columns import read_categories, read_column, read_genes
+from vgfm_sc._anndata.comparisons import read_comparison
 from vgfm_sc._anndata.conditions import NO_CONDITION, NO_CONDITIONS, Conditions
 from vgfm_sc._anndata.expression import check_layer, gene_positions, read_moments
 from vgfm_sc._anndata.fitted import condition_meant, fitted_sampling, fitted_snapshots, simulated_sampling
+from vgfm_sc._anndata.groups import Groups
 from vgfm_sc._anndata.keys import MARK, Keys, basis_key, basis_name, check_key, named, names
 from vgfm_sc._anndata.left_out import read_choice, read_holdout
 from vgfm_sc._anndata.loadings import Loadings, read_loadings
@@ -34,21 +36,25 @@ from vgfm_sc._anndata.results import (
     top_genes,
     velocity_name,
 )
+from vgfm_sc._anndata.samples import BY_CELLS, Samples, fitted_samples
 from vgfm_sc._anndata.snapshots import Sampling, Snapshots, read_sampling, read_snapshots, read_time
 from vgfm_sc._anndata.symbols import Symbols, expression_alone, read_symbols
 from vgfm_sc._anndata.writing import check_derived, check_free, check_holdout, check_prior, write, write_derived
 from vgfm_sc._time import SAME_TIME
 
 __all__ = [
+    "BY_CELLS",
     "MARK",
     "NO_CONDITION",
     "NO_CONDITIONS",
     "POSITIONS",
     "SAME_TIME",
     "Conditions",
+    "Groups",
     "Keys",
     "Loadings",
     "Representation",
+    "Samples",
     "Sampling",
     "Snapshots",
     "Symbols",
@@ -64,6 +70,7 @@ __all__ = [
     "condition_meant",
     "expression_alone",
     "fitted_basis",
+    "fitted_samples",
     "fitted_sampling",
     "fitted_snapshots",
     "gene_positions",
@@ -74,6 +81,7 @@ __all__ = [
     "read_clone_scores",
     "read_clones",
     "read_column",
+    "read_comparison",
     "read_coordinates",
     "read_evaluation",
     "read_fate",

@@ -39,6 +39,12 @@ def read_given(
     else:
         msg = f"mass must be 'counts', 'equal', {{time: total}} or a column of obs, got {type(mass).__name__}."
         raise TypeError(msg)
+    check_totals(totals, time_points)
+    return totals
+
+
+def check_totals(totals: np.ndarray, time_points: np.ndarray) -> None:
+    """Refuse totals that cannot be used; both of shape ``(n,)``."""
     bad = {f"{t:g}": float(total) for t, total in zip(time_points, totals, strict=True) if not 0 < total < np.inf}
     if bad:
         msg = f"Totals must be positive and finite, got (time: total) {bad}."
@@ -46,7 +52,6 @@ def read_given(
     if np.ptp(np.log(totals)) > WIDEST:
         msg = f"Totals from {totals.min():g} to {totals.max():g} are too far apart to model. Give all in one unit."
         raise ValueError(msg)
-    return totals
 
 
 def read_given_by_condition(

@@ -10,10 +10,12 @@ import anndata as ad
 import numpy as np
 
 from vgfm_sc._anndata.conditions import Conditions, read_conditions
+from vgfm_sc._anndata.groups import Groups
 from vgfm_sc._anndata.keys import check_name
-from vgfm_sc._anndata.masses import COUNTS, read_given, read_given_by_condition
+from vgfm_sc._anndata.masses import COUNTS, check_totals, read_given, read_given_by_condition
 from vgfm_sc._anndata.modalities import owners
 from vgfm_sc._anndata.representation import Representation
+from vgfm_sc._anndata.samples import Samples, read_samples
 from vgfm_sc._time import SAME_TIME, parse_time
 
 MOST_NAMED = 5
@@ -27,7 +29,8 @@ class Sampling:
     ``time``: shape ``(n_obs,)``. ``time_points``: the distinct times, increasing. ``rows``: for each time point the
     positions of its cells in the object. ``given``: total mass of each time point where the user has named it; `None`
     where each cell counts as 1. ``labels``: times by their names, where the user has named them. ``conditions``: where
-    there are several; ``given`` then has a row for each, NaN at times that it does not go through.
+    there are several; ``given`` then has a row for each, NaN at times that it does not go through. ``samples``: where
+    they are known; ``given`` then holds means over them.
     """
 
     time: np.ndarray
@@ -36,6 +39,7 @@ class Sampling:
     given: np.ndarray | None = None
     labels: Mapping[str, float] | None = None
     conditions: Conditions | None = None
+    samples: Samples | None = None
 
     @property
     def totals(self) -> np.ndarray:
@@ -43,6 +47,10 @@ class Sampling:
         if self.given is not None:
             return self.given
         return np.asarray([len(rows) for rows in self.rows], dtype=float)
+
+    def groups(self) -> Groups:
+        """The cells of each time point and, if there are several, of each condition."""
+        return Groups.of(self.rows, self.conditions)
 
     def courses(self) -> dict[str | None, Self]:
         """`under` each condition, by its name; without conditions the one course there is, by `None`."""
@@ -87,11 +95,12 @@ def read_snapshots(
     time_map: Mapping[Any, float] | None = None,
     mass: str | Mapping[Any, Any] = COUNTS,
     condition_key: str | None = None,
+    sample_key: str | None = None,
 ) -> Snapshots:
     """Positions, times and masses of all cells, checked."""
     read_time(adata, time_key, time_map)  # what is wrong with the times is said before the representation is read
     x = representation.read(adata)
-    return read_sampling(adata, time_key, time_map, mass, condition_key).at(x)
+    return read_sampling(adata, time_key, time_map, mass, condition_key, sample_key).at(x)
 
 
 def read_sampling(
@@ -100,6 +109,7 @@ def read_sampling(
     time_map: Mapping[Any, float] | None = None,
     mass: str | Mapping[Any, Any] = COUNTS,
     condition_key: str | None = None,
+    sample_key: str | None = None,
 ) -> Sampling:
     """Times and masses of all cells, checked."""
     time = read_time(adata, time_key, time_map)
@@ -125,12 +135,27 @@ def read_sampling(
         )
         raise ValueError(msg)
     labels = None if time_map is None else {str(label): float(t) for label, t in time_map.items()}
-    if condition_key is None:
+    conditions = None if condition_key is None else read_conditions(adata, condition_key, rows, time_points)
+    groups = Groups.of(rows, conditions)
+    samples = None if sample_key is None else read_samples(adata, sample_key, groups, mass)
+    given: np.ndarray | None
+    if samples is not None and samples.sizes is not None:
+        means = [samples.total(cells) for cells in groups.rows]
+        check_totals(np.asarray(means), time_points[groups.place])
+        given = groups.by_condition(means, conditions)
+    elif conditions is None:
         given = read_given(adata, mass, time, time_points, labels)
-        return Sampling(time=time, time_points=time_points, rows=rows, given=given, labels=labels)
-    conditions = read_conditions(adata, condition_key, rows, time_points)
-    given = read_given_by_condition(adata, mass, time, time_points, labels, conditions)
-    return Sampling(time=time, time_points=time_points, rows=rows, given=given, labels=labels, conditions=conditions)
+    else:
+        given = read_given_by_condition(adata, mass, time, time_points, labels, conditions)
+    return Sampling(
+        time=time,
+        time_points=time_points,
+        rows=rows,
+        given=given,
+        labels=labels,
+        conditions=conditions,
+        samples=samples,
+    )
 
 
 def read_time(adata: ad.AnnData, time_key: str, time_map: Mapping[Any, float] | None = None) -> np.ndarray:

@@ -40,8 +40,20 @@ class Process(NamedTuple):
 
 CONTROL = Process()
 
+APART = 0.05
+"""Standard deviation between samples: of the log growth of fate a, of the push in units of `PUSH`."""
+
+SIZES_APART = 0.1
+"""Standard deviation of the log size of samples."""
+
 TREATED = {"growth": Process(rate_a=2 * GROWTH["fate_a"]), "fate": Process(push=PUSH), "none": CONTROL}
 """The process of treated cells."""
+
+
+def varied(process: Process, rng: np.random.Generator) -> tuple[Process, float]:
+    """The process of one sample, and how many times as many cells it has as the mean sample."""
+    a, b, size = rng.standard_normal(3) * (APART, APART, SIZES_APART)
+    return Process(process.rate_a * np.exp(a), process.push + PUSH * b), float(np.exp(size))
 
 
 def velocity(state: np.ndarray, process: Process = CONTROL) -> np.ndarray:

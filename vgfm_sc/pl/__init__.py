@@ -1,6 +1,7 @@
 """Plots of what `tl` wrote; nothing is computed here and ``adata`` is not changed."""
 
 from vgfm_sc.pl._clones import clones
+from vgfm_sc.pl._compare import compare
 from vgfm_sc.pl._dynamics import dynamics
 from vgfm_sc.pl._fate import fate
 from vgfm_sc.pl._genes import genes
@@ -18,6 +19,7 @@ from vgfm_sc.pl._velocity import velocity
 
 __all__ = [
     "clones",
+    "compare",
     "dynamics",
     "fate",
     "genes",

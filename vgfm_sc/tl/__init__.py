@@ -3,6 +3,7 @@
 from vgfm_sc.tl._ancestors import ancestors
 from vgfm_sc.tl._annotate import annotate
 from vgfm_sc.tl._choose import choose
+from vgfm_sc.tl._compare import compare
 from vgfm_sc.tl._compare_clones import compare_clones
 from vgfm_sc.tl._descendants import descendants
 from vgfm_sc.tl._evaluate import evaluate
@@ -24,6 +25,7 @@ __all__ = [
     "ancestors",
     "annotate",
     "choose",
+    "compare",
     "compare_clones",
     "descendants",
     "evaluate",

@@ -62,6 +62,7 @@ def choose(
     mass: str | Mapping[Any, float] = "counts",
     growth_prior: str | None = None,
     clone_key: str | None = None,
+    sample_key: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool | None = None,
@@ -82,7 +83,7 @@ def choose(
     ----------
     adata
         Annotated data with at least three time points.
-    time_key, use_rep, layer, genes, time_map, mass, growth_prior, clone_key, device, seed, progress
+    time_key, use_rep, layer, genes, time_map, mass, growth_prior, clone_key, sample_key, device, seed, progress
         As in `vgfm_sc.tl.holdout` with several methods.
     candidates
         At most eight methods: a list, each under its own ``name``, or a mapping of names to methods. The first is the
@@ -158,7 +159,7 @@ def choose(
     """
     _anndata.check_key(key_added)
     representation = _anndata.Representation.chosen(adata, use_rep, layer, genes)
-    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass)
+    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass, sample_key=sample_key)
     _anndata.check_holdout(adata, key_added)
     methods = DEFAULT if candidates is None else _compared.named(candidates, "candidates")
     if len(methods) > MOST_FITS:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
@@ -22,6 +23,12 @@ logger = logging.getLogger(__name__)
 STORED_SHARE = 1e-6
 """Entries of a coupling below this share of their row and of their column are not stored."""
 
+MOST_BETWEEN = 0.1
+"""Share of the variance of a time point that may lie between its samples before a warning says so."""
+
+MOST_NAMED = 5
+"""Times that a warning lists."""
+
 
 def of_fit(
     models: Sequence[FittedModel],
@@ -29,8 +36,12 @@ def of_fit(
     sampling: _anndata.Sampling,
     params: Mapping[str, Any],
     scaling: Scaling,
+    sampled: pd.DataFrame | None,
 ) -> dict[tuple[str, str], Any]:
-    """``{(slot, name): value}``; the first of ``models`` is the fit itself, trained on the rows of ``sampling``."""
+    """``{(slot, name): value}``; the first of ``models`` is the fit itself, trained on the rows of ``sampling``.
+
+    ``sampled``: the table of samples, if they are known.
+    """
     main, n_obs = models[0], len(sampling.time)
     courses = list(sampling.courses().values())
     mass = np.full(n_obs, np.nan, dtype=np.float32)
@@ -55,6 +66,12 @@ def of_fit(
             "weights": main.weights,
         },
     }
+    if sampling.samples is not None:
+        names = np.asarray(sampling.samples.names, dtype=str)
+        entries["uns", keys.uns]["samples"] = {"names": names, "table": sampled}
+        drawn = [model.drawn for model in models[1:] if model.drawn is not None]
+        if drawn:
+            entries["uns", keys.uns]["samples"]["drawn"] = np.stack(drawn)
     if len(models) > 1:
         entries["uns", keys.uns]["ensemble"] = {str(k): model.weights for k, model in enumerate(models) if k}
         velocities, growths = (np.stack([getattr(m, name) for m in models]) for name in ("velocity", "growth"))
@@ -119,6 +136,46 @@ def tell_of_starts(sampling: _anndata.Sampling) -> None:
         f"{len(sampling.rows[0])} cells of {having} there, with totals of {totals}."
     )
     warnings.warn(msg, UserWarning, stacklevel=3)
+
+
+def samples_told(snapshots: _anndata.Snapshots) -> pd.DataFrame | None:
+    """The table of samples; warns, at the line that called the tool, of what makes them of little use."""
+    samples, groups, conditions = snapshots.samples, snapshots.groups(), snapshots.conditions
+    if samples is None:
+        return None
+    table = samples.table(groups, snapshots.time_points, snapshots.x, None if conditions is None else conditions.names)
+    by = ["time"] if conditions is None else ["time", "condition"]
+    each = table.groupby(by, sort=False)["between"].agg(["size", "first"])
+    where, alone = f"obs[{samples.key!r}]", each["size"] == 1
+    if alone.all():
+        msg = (
+            f"{where}: every time point has one sample{'' if conditions is None else ' of a condition'}, so what "
+            "differs between samples cannot be told from what changes with time. Models of an ensemble draw cells "
+            "again in place of samples, and their spread says nothing of how much samples differ."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
+    elif alone.any():
+        msg = (
+            f"{where}: one sample alone at {_names(each.index[alone])}. Models of an ensemble draw its cells again "
+            "there, and their spread says less of how much samples differ."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
+    apart = each["first"] > MOST_BETWEEN
+    if apart.any():
+        found = ", ".join(f"{share:.0%} at {_names([at])}" for at, share in each.loc[apart, "first"].items())
+        msg = (
+            f"{where}: much of the variance lies between samples of one time, {found}. Batch effects look like this, "
+            "and so do samples of other composition. Where they are batches, integrate the samples first (for example "
+            "with scvi-tools or harmony) and fit the integrated representation."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
+    return table
+
+
+def _names(groups: Iterable[Any]) -> str:
+    """Times, with their conditions if there are any, as an error lists them."""
+    each = [f"{at[0]:g} ({at[1]})" if isinstance(at, tuple) else f"{at:g}" for at in groups]
+    return ", ".join(each[:MOST_NAMED]) + (", ..." if len(each) > MOST_NAMED else "")
 
 
 def warn(couplings: Mapping[str, np.ndarray], history: Mapping[str, Any], time_points: np.ndarray) -> None:

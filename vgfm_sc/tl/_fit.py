@@ -33,6 +33,7 @@ def fit(
     growth_prior: str | None = None,
     clone_key: str | None = None,
     condition_key: str | None = None,
+    sample_key: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool | None = None,
@@ -111,6 +112,12 @@ def fit(
         the networks are the same for all and take the condition as an input. All that is written of a cell is that of
         its own condition; tools take ``condition`` to ask for another. A condition without cells at the first time
         starts from those of the others there, and a warning says so.
+    sample_key
+        Column of ``obs`` with samples, such as animals or cultures, of the types that ``condition_key`` takes. One
+        label at several times is one sample followed; where animals are killed, each needs a label of its own. The
+        total of a time point is then the mean over its samples, so that more samples are not more cells, and a column
+        named by ``mass`` holds one total for each sample at a time. Models of an ensemble are trained on samples drawn
+        again in place of cells: their spread is what other animals would change.
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
@@ -144,10 +151,10 @@ def fit(
         judged on cells that it trains on. Totals are those of all cells.
     n_models
         Above 1, an ensemble: the model itself and ``n_models - 1`` more, each of which couples and trains on cells
-        drawn again with replacement. Their spread is what another sample of cells might change, in growth also by
-        the counts of cells at each time point unless ``mass`` gives totals. Takes so many times as long, unless a
-        ``joblib.parallel_config`` around the call spreads the models over processes or machines, which does not change
-        them.
+        drawn again with replacement, or samples with ``sample_key``. Their spread is what other cells might change, in
+        growth also by the counts of cells at each time point unless ``mass`` gives totals. Takes so many times as long,
+        unless a ``joblib.parallel_config`` around the call spreads the models over processes or machines, which does
+        not change them.
     checkpoint
         Folder in which couplings and matched networks are kept as soon as they are done. The same call after a break
         takes them from there and gives the same result as without a break; a call with other cells or settings does
@@ -180,24 +187,27 @@ def fit(
         Where the fitting stage ended because its loss left the finite numbers, ``history["fitting"]["loss"]`` ends in
         it. A coupling that did not converge says so in ``couplings["converged"]``. Where your own coupling returned a
         plan without a report, ``couplings["converged"]`` and ``couplings["solved"]`` are `False`. With
-        ``condition_key``, ``couplings`` also holds ``condition``, ``time`` and ``to`` of each.
+        ``condition_key``, ``couplings`` also holds ``condition``, ``time`` and ``to`` of each. With ``sample_key``,
+        ``samples["table"]`` has a row for each sample of a time point: ``sample``, ``condition``, ``time``, ``cells``,
+        ``size`` (its total) and ``between``, the share of the variance of the time point that lies between samples;
+        ``samples["drawn"]`` says how often each was drawn for each further model, -1 where its cells were.
 
     Warns
     -----
     UserWarning
         Expression that looks like counts, an embedding made for the eye, or a condition that starts from the cells of
-        others.
+        others. One sample alone at a time point, or more than a tenth of the variance between samples of one.
     RuntimeWarning
         A coupling that did not converge, or a fitting loss that is not finite.
 
     Raises
     ------
     KeyError
-        ``time_key``, ``use_rep``, ``layer``, a gene, or the column of ``mass``, ``growth_prior``, ``clone_key`` or
-        ``condition_key`` is missing.
+        ``time_key``, ``use_rep``, ``layer``, a gene, or the column of ``mass``, ``growth_prior``, ``clone_key``,
+        ``condition_key`` or ``sample_key`` is missing.
     TypeError, ValueError
-        Times, representation, totals, prior, barcodes, conditions, method, device or ``key_added`` cannot be used, or
-        your own coupling returned a plan whose columns do not sum to the target masses; the message says why.
+        Times, representation, totals, prior, barcodes, conditions, samples, method, device or ``key_added`` cannot be
+        used, or your own coupling returned a plan whose columns do not sum to the target masses; the message says why.
     FloatingPointError
         Training left the finite numbers. ``adata`` is not changed, whatever the error.
 
@@ -219,7 +229,7 @@ def fit(
     """
     _anndata.check_key(key_added)
     representation = _anndata.Representation.chosen(adata, use_rep, layer, genes)
-    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass, condition_key)
+    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass, condition_key, sample_key)
     keys = _anndata.Keys.of(key_added, representation.name)
     chosen, place = _arguments.check_method(method), devices.choose(device)
     prior = _arguments.read_prior(adata, growth_prior, snapshots, chosen)
@@ -242,10 +252,11 @@ def fit(
     _checks.whole("n_models", n_models)
     _arguments.warn_of_space(representation, snapshots.x)
     _entries.tell_of_starts(snapshots)
+    sampled = _entries.samples_told(snapshots)
     stale = _anndata.check_free(adata, keys, n_models)
     sampling, out = snapshots.sampling, None
     if validation:
-        groups = _models.Groups.of(sampling)
+        groups = sampling.groups()
         kept, judged = _models.held_out(groups.rows, validation, sampling.time_points[groups.place], seed)
         sampling, out = replace(sampling, rows=groups.joined(kept)), groups.joined(judged)
     if copy:
@@ -286,10 +297,11 @@ def fit(
         "validation": validation,
         "n_models": n_models,
     }
-    columns = {"growth_prior": growth_prior, "clone_key": clone_key, "condition_key": condition_key}
+    columns = {"growth_prior": growth_prior, "clone_key": clone_key}
+    columns |= {"condition_key": condition_key, "sample_key": sample_key}
     params.update(_entries.told(adata, snapshots, time_key, time_map, **columns))
     params.update(settings.stored())
-    entries = _entries.of_fit(models, keys, sampling, params, scaling)
+    entries = _entries.of_fit(models, keys, sampling, params, scaling, sampled)
     _anndata.write(adata, entries, remove=stale)
     logger.info(
         "fitted %d cells at %d time points on %s in %.0f s; added %s",

@@ -29,6 +29,7 @@ def holdout(
     growth_prior: str | None = None,
     clone_key: str | None = None,
     condition_key: str | None = None,
+    sample_key: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool | None = None,
@@ -48,7 +49,9 @@ def holdout(
     ----------
     adata
         Annotated data with at least three time points.
-    time_key, use_rep, layer, genes, time_map, mass, growth_prior, clone_key, condition_key, device, seed, progress
+    time_key, use_rep, layer, genes, time_map, mass, growth_prior, clone_key, condition_key, sample_key
+        As in `vgfm_sc.tl.fit`.
+    device, seed, progress
         As in `vgfm_sc.tl.fit`; the baseline ``"otcfm"`` is told neither of ``growth_prior`` nor of ``clone_key``. With
         ``condition_key``, a time point is left out of all conditions at once, and each is predicted.
     times
@@ -120,7 +123,7 @@ def holdout(
     _anndata.check_key(key_added)
     slot = ("uns", f"{key_added}_holdout")
     representation = _anndata.Representation.chosen(adata, use_rep, layer, genes)
-    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass, condition_key)
+    snapshots = _anndata.read_snapshots(adata, time_key, representation, time_map, mass, condition_key, sample_key)
     _anndata.check_holdout(adata, key_added)
     if methods is not None and method != "vgfm":
         msg = "Both method and methods are given. Put all methods to compare into methods."

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -58,7 +57,7 @@ class FittedModel:
 
     ``velocity``, shape ``(n_obs, d)``, and ``growth``, shape ``(n_obs,)``: at every cell and its own time.
     ``convergence``: of each coupling. ``couplings``: of each condition, or of the one course there is, by interval;
-    large, so only those of the model itself.
+    large, so only those of the model itself. ``drawn``: how often each sample was drawn for it, if samples were.
     """
 
     velocity: np.ndarray
@@ -67,16 +66,17 @@ class FittedModel:
     history: dict[str, dict[str, np.ndarray]]
     weights: dict[str, np.ndarray]
     couplings: list[list[Coupling]]
+    drawn: np.ndarray | None
 
 
 def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
-    """Model ``k`` of cells at ``x``, shape ``(n_obs, d)``: 0 is trained on all cells, others on cells drawn again."""
+    """Model ``k`` of cells at ``x``, shape ``(n_obs, d)``: 0 is trained on all cells, others on some drawn again."""
     sampling, settings, scaling = recipe.sampling, recipe.settings, recipe.scaling
+    drawn = None
     if k:
         rng = np.random.default_rng([settings.seed, k])
-        groups = Groups.of(sampling)
-        rows = groups.joined(bootstrap(groups.rows, rng))
-        recipe = replace(recipe, sampling=replace(sampling, rows=rows), counted=rows)
+        sampling, drawn = again(sampling, rng)
+        recipe = replace(recipe, sampling=sampling, counted=sampling.rows)
         settings = replace(settings, seed=int(rng.integers(2**63)))
     spans = sampling.courses()
     courses = [unitless_course(recipe, name, x) for name in spans]
@@ -107,6 +107,7 @@ def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
         trained.history,
         stored.weights(trained.networks),
         [] if k else trained.couplings,
+        drawn,
     )
 
 
@@ -165,33 +166,6 @@ def intervals(courses: Mapping[str | None, _anndata.Sampling]) -> dict[str, np.n
     }
 
 
-class Groups(NamedTuple):
-    """Cells that are drawn from apart: those of each time point and, if there are several, of each condition.
-
-    ``rows``: positions of the cells of each group. ``place``: of its time point.
-    """
-
-    rows: list[np.ndarray]
-    place: np.ndarray
-
-    @classmethod
-    def of(cls, sampling: _anndata.Sampling) -> Groups:
-        """The groups of ``sampling``."""
-        conditions, rows = sampling.conditions, sampling.rows
-        if conditions is None:
-            return cls(rows, np.arange(len(rows)))
-        place, number = np.nonzero(conditions.sampled.T)
-        own = [rows[j][conditions.codes[rows[j]] == k] for j, k in zip(place, number, strict=True)]
-        return cls(own, place)
-
-    def joined(self, drawn: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """What was ``drawn`` of each group, by time point."""
-        return [
-            np.concatenate([cells for cells, k in zip(drawn, self.place, strict=True) if k == j])
-            for j in range(self.place.max() + 1)
-        ]
-
-
 def held_out(
     rows: Sequence[np.ndarray], share: float, time_points: np.ndarray, seed: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -221,3 +195,22 @@ def bootstrap(rows: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.n
             again = np.repeat(cells, rng.poisson(1.0, len(cells)))
         drawn.append(again)
     return drawn
+
+
+def again(sampling: _anndata.Sampling, rng: np.random.Generator) -> tuple[_anndata.Sampling, np.ndarray | None]:
+    """Cells, or where they are known samples, drawn again, with their totals; and how often each sample was drawn.
+
+    A sample without others to draw from has its cells drawn again, and so have groups of which too few cells are left.
+    """
+    groups, samples = sampling.groups(), sampling.samples
+    if samples is None:
+        return replace(sampling, rows=groups.joined(bootstrap(groups.rows, rng))), None
+    drawn, rows = samples.drawn(groups, rng), []
+    for cells in groups.rows:
+        times = drawn[samples.codes[cells]]
+        kept = np.repeat(cells, np.where(times == _anndata.BY_CELLS, rng.poisson(1.0, len(cells)), times))
+        rows.append(kept if len(np.unique(kept)) >= FEWEST else bootstrap([cells], rng)[0])
+    given = sampling.given
+    if samples.sizes is not None:
+        given = groups.by_condition([samples.total(cells, drawn) for cells in groups.rows], sampling.conditions)
+    return replace(sampling, rows=groups.joined(rows), given=given), drawn

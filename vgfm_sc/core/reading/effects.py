@@ -104,16 +104,20 @@ def paired_energy(x: np.ndarray, y: np.ndarray, w: np.ndarray, v: np.ndarray) ->
     return 2 * mean(x, y, w, v) - mean(x, x, w, w) - mean(y, y, v, v)
 
 
-def tested(values: np.ndarray, share: float) -> Tested:
+def tested(values: np.ndarray, share: float, freedom: float | None = None) -> Tested:
     """Mean, 95% interval and two-sided t test of ``values``, one row a replicate, shape ``(r, q)``.
 
     ``share``: variance of a replicate that another sample of all cells would have, as a part of that of a replicate.
-    The variance of the mean is that and what the number of replicates leaves open.
+    The variance of the mean is that and what the number of replicates leaves open. ``freedom``: degrees of freedom of
+    the variance, where they are not ``r - 1``. One replicate has no variance: all but the mean is NaN.
     """
-    r = len(values)
-    mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
+    r, mean = len(values), values.mean(axis=0)
+    if r < 2:
+        unknown = np.full(mean.shape, np.nan)
+        return Tested(mean, unknown, unknown, unknown, unknown)
+    freedom, sd = r - 1 if freedom is None else freedom, values.std(axis=0, ddof=1)
     error = sd * np.sqrt(share + 1 / r)
     with np.errstate(divide="ignore", invalid="ignore"):  # the same in all replicates is infinitely sure, unless 0
         t = np.where((mean == 0) & (error == 0), 0, mean / error)
-    reach = stats.t.ppf((1 + LEVEL) / 2, r - 1) * error
-    return Tested(mean, mean - reach, mean + reach, t, 2 * stats.t.sf(np.abs(t), r - 1))
+    reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+    return Tested(mean, mean - reach, mean + reach, t, 2 * stats.t.sf(np.abs(t), freedom))
