@@ -180,7 +180,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
     **{f"get.{n}: before fit": (unfitted, calling(getattr(get, n)), *NO_FIT) for n in get.__all__},
     **{f"pl.{n}: before fit": (unfitted, calling(getattr(pl, n)), *NO_FIT) for n in pl.__all__ if n != "holdout"},
     **{f"pl.{n}: before simulate": (fitted, calling(getattr(pl, n)), *NO_RUN)
-       for n in ("dynamics", "mass", "snapshots", "trajectories")},
+       for n in ("animate", "dynamics", "mass", "snapshots", "trajectories")},
     **{f"pl.{n}: before project": (simulated, calling(getattr(pl, n), "umap"), KeyError, r"vgfm_sc\.tl\.project\(")
        for n in ("dynamics", "snapshots", "trajectories", "velocity")},
     **{f"pl.{n}: basis is no name": (simulated, calling(getattr(pl, n), 3), TypeError, "basis is a key of obsm, .*3")

@@ -226,6 +226,8 @@ def draw_all(adata: ad.AnnData, unchanged) -> None:
                 continue  # the first version had no score
             if name in OF_LATER and OF_LATER[name] not in adata.uns["vgfm"]:
                 continue  # nor these
+            if name == "animate":
+                continue  # it has no figure to show, and draws what trajectories do
             getattr(pl, name)(adata, show=False)
             if name not in ("fate", "holdout", "uncertainty"):
                 getattr(pl, name)(adata, show=False, key="of_genes")

@@ -72,6 +72,7 @@ MISSING = {
     "trajectories": (
         "simulate",
         [
+            ("animate", {}),
             ("dynamics", {}),
             ("genes", {}),
             ("mass", {}),

@@ -25,7 +25,7 @@ def read_again(written, tmp_path_factory) -> ad.AnnData:
     return ad.read_h5ad(path)
 
 
-@pytest.mark.parametrize("name", [name for name in pl.__all__ if name != "dynamics"])  # which takes long
+@pytest.mark.parametrize("name", [name for name in pl.__all__ if name not in ("animate", "dynamics")])
 def test_a_file_read_again_gives_the_same_picture(written, read_again, picture, name):
     color = {"color": "type"} if name in ("genes", "mass", "snapshots", "trajectories", "velocity") else {}
     np.testing.assert_array_equal(picture(name, read_again, **color), picture(name, written, **color))

@@ -1,5 +1,6 @@
 """Plots of what `tl` wrote; nothing is computed here and ``adata`` is not changed."""
 
+from vgfm_sc.pl._animate import animate
 from vgfm_sc.pl._clones import clones
 from vgfm_sc.pl._compare import compare
 from vgfm_sc.pl._dynamics import dynamics
@@ -18,6 +19,7 @@ from vgfm_sc.pl._uncertainty import uncertainty
 from vgfm_sc.pl._velocity import velocity
 
 __all__ = [
+    "animate",
     "clones",
     "compare",
     "dynamics",
