@@ -72,6 +72,14 @@ def test_import_is_light():
     assert not {"torch", "ot", "scanpy", "matplotlib.pyplot", "anndata"} & set(loaded)
 
 
+@pytest.mark.slow
+def test_tools_load_what_few_calls_need_when_it_is_needed():
+    pytest.importorskip("torch")
+    loaded = run_python("import sys, vgfm_sc.tl; print(*sys.modules)").split()
+    assert "vgfm_sc.tl" in loaded
+    assert not {"ot", "sklearn", "scipy.stats", "scipy.optimize", "matplotlib", "scanpy"} & set(loaded)
+
+
 @pytest.mark.parametrize("part", ["datasets", "get", "_anndata", "pl"])
 def test_part_imports_without_torch(part):
     run_python(f"import sys; sys.modules['torch'] = sys.modules['ot'] = None; import vgfm_sc.{part}")

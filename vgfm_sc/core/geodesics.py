@@ -19,7 +19,6 @@ import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial.distance import cdist
-from sklearn.cluster import kmeans_plusplus
 from torch import Generator, Tensor
 
 from vgfm_sc.core.neighbours import nearest
@@ -98,6 +97,8 @@ def geodesics(cells: Sequence[Tensor], generator: Generator, *, n_neighbors: int
         raise ValueError(msg)
     seed = int(torch.randint(2**31, (), generator=generator))
     some = np.random.default_rng(seed).permutation(len(x))[:MOST_CELLS]
+    from sklearn.cluster import kmeans_plusplus  # as slow to import as the rest of scikit-learn
+
     # far from each other, so that sparse stretches have some too
     landmarks, _ = kmeans_plusplus(x[some], n, random_state=seed, n_local_trials=1)
     waves, like = _waves(landmarks, _edges(landmarks, n_neighbors, detour)), cells[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial import KDTree
 from torch import Tensor
 
 TREE_DIMS = 5
@@ -20,8 +20,12 @@ def nearest(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.n
 
     Exact: by a tree in few dimensions, by all distances, a block at a time, in many.
     """
-    algorithm = "kd_tree" if x.shape[1] <= TREE_DIMS else "brute"
-    return NearestNeighbors(n_neighbors=k, algorithm=algorithm, n_jobs=1).fit(x).kneighbors(points)
+    if x.shape[1] <= TREE_DIMS:
+        distance, index = KDTree(x).query(points, np.arange(1, k + 1))
+        return distance, index
+    from sklearn.neighbors import NearestNeighbors  # loads scipy.stats: most of a second
+
+    return NearestNeighbors(n_neighbors=k, algorithm="brute", n_jobs=1).fit(x).kneighbors(points)
 
 
 def kernel(points: np.ndarray, x: np.ndarray, k: int) -> csr_array:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scipy import stats
 
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core.reading import comparison
@@ -187,4 +186,6 @@ def _of_cells(
 
 def _adjusted(pvals: np.ndarray) -> np.ndarray:
     """By Benjamini and Hochberg; NaN where the fit has one model."""
+    from scipy import stats  # half a second
+
     return pvals if np.isnan(pvals).any() else stats.false_discovery_control(pvals)

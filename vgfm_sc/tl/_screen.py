@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scipy import stats
 from tqdm.auto import tqdm
 
 from vgfm_sc import _anndata
@@ -137,6 +136,8 @@ def screen(
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     """Adjusted for the number of genes, and the largest first, within each effect."""
+    from scipy import stats  # half a second
+
     parts = []
     for _, part in table.groupby(["effect", "fate"], sort=False):
         place = part.columns.get_loc("pvals") + 1

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import RK45
 
 from vgfm_sc.core.dynamics import flow
 
@@ -68,6 +69,14 @@ def stepped(h, share=None):
     if share is not None:
         new, h = flow._between(x, slopes, h, [share])[0], share * h
     return float((new[:, :2] - turned(x[:, :2], h)).norm()), error
+
+
+def test_coefficients_are_those_of_scipy():
+    expected = np.zeros((7, 7))
+    expected[:5, :5], expected[5, :6], expected[6] = RK45.A[1:], RK45.B, RK45.E
+    np.testing.assert_array_equal(flow.TABLEAU.numpy(), expected)
+    np.testing.assert_array_equal(flow.NODES, [*RK45.C[1:], 1.0])
+    np.testing.assert_array_equal(flow.BETWEEN, RK45.P)
 
 
 def test_step_is_of_order_five():

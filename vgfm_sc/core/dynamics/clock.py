@@ -10,9 +10,12 @@ clock is time, and nothing is changed.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicHermiteSpline
 
 EVEN = 4.0
 """Most that the longest interval may be of the shortest, in ticks."""
@@ -51,6 +54,8 @@ def rate(nodes: np.ndarray, t: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _spline(nodes: bytes) -> tuple[CubicHermiteSpline, float, float]:
     """At a time point the geometric mean of the rates beside it, at the ends the mean rate of the interval."""
+    from scipy.interpolate import CubicHermiteSpline  # a tenth of a second, and few courses are so uneven
+
     times, at = np.frombuffer(nodes).reshape(2, -1)
     mean = np.diff(at) / np.diff(times)
     before, after = mean[:-1], mean[1:]

@@ -6,18 +6,40 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy.integrate import RK45
 from torch import Tensor
 
 Field = Callable[[float, Tensor], tuple[Tensor, Tensor]]
 """(t, x of shape (n, d)) -> velocity (n, d), growth (n,)."""
 
-# Dormand and Prince (1980), order 5 with an embedded order 4; the seventh stage is the next step's first
-NODES = (*RK45.C[1:], 1.0)
-TABLEAU = torch.zeros(len(NODES) + 1, len(NODES) + 1, dtype=torch.float64)
+# Dormand and Prince (1980), order 5 with an embedded order 4; the seventh stage is the next step's first. As in
+# `scipy.integrate.RK45`, which takes long to import.
+NODES = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
+TABLEAU = torch.tensor(
+    [
+        [1 / 5, 0, 0, 0, 0, 0, 0],
+        [3 / 40, 9 / 40, 0, 0, 0, 0, 0],
+        [44 / 45, -56 / 15, 32 / 9, 0, 0, 0, 0],
+        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0, 0],
+        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0, 0],
+        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0],
+        [-71 / 57600, 0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40],
+    ],
+    dtype=torch.float64,
+)
 """Row k - 1: what stage k takes of the slopes before it. Last row: the error."""
-TABLEAU[:5, :5] = torch.as_tensor(RK45.A[1:])
-TABLEAU[5, :6], TABLEAU[6] = torch.as_tensor(RK45.B), torch.as_tensor(RK45.E)
+
+BETWEEN = np.array(
+    [
+        [1, -8048581381 / 2820520608, 8663915743 / 2820520608, -12715105075 / 11282082432],
+        [0, 0, 0, 0],
+        [0, 131558114200 / 32700410799, -68118460800 / 10900136933, 87487479700 / 32700410799],
+        [0, -1754552775 / 470086768, 14199869525 / 1410260304, -10690763975 / 1880347072],
+        [0, 127303824393 / 49829197408, -318862633887 / 49829197408, 701980252875 / 199316789632],
+        [0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844],
+        [0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423],
+    ]
+)
+"""The continuous extension of order 4: what a share s of a step takes of each slope, by powers of s from the first."""
 
 BLOCK_CELLS = 16_384
 """Cells evaluated or simulated at once: bounds memory, and beyond it a larger batch is no faster."""
@@ -113,9 +135,9 @@ def _step(field: Field, t: float, state: Tensor, slopes: Tensor, h: float, table
 
 
 def _between(state: Tensor, slopes: Tensor, h: float, shares: Sequence[float]) -> Tensor:
-    """States at ``shares`` of a step: the continuous extension of order 4 that `scipy.integrate.RK45` has."""
+    """States at ``shares`` of a step: by the continuous extension."""
     s = np.asarray(shares)
-    weights = (s[:, None] ** np.arange(1, 5)) @ RK45.P.T
+    weights = (s[:, None] ** np.arange(1, 5)) @ BETWEEN.T
     return torch.addmm(state.flatten(), torch.as_tensor(weights).to(state), slopes.flatten(1), alpha=h).view(
         len(s), *state.shape
     )

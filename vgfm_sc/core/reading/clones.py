@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.stats import rankdata
 
 N_BINS = 10
 """Tenths of predicted probability that calibration is judged in."""
@@ -50,7 +49,7 @@ class Descent:
         entries = plan.tocoo()
         self.row, self.column, self.mass = entries.row, entries.col, entries.data.astype(float)
         self.n_empty = plan.shape[0] * plan.shape[1] - entries.nnz
-        self.rank = self.n_empty + rankdata(self.mass / arrived[self.column])
+        self.rank = self.n_empty + _ranks(self.mass / arrived[self.column])
 
     def __call__(self, source: np.ndarray, target: np.ndarray) -> Scores:
         """``share`` of the mass that stays in the clone, and ``auroc`` of pairs of one clone against all others."""
@@ -84,7 +83,7 @@ class Growth:
         observed = np.log(later / earlier) + self.log_ratio
         return {
             "pearson": np.asarray(pearson(predicted, observed)),
-            "spearman": np.asarray(pearson(*(rankdata(np.round(x / ROUNDING)) for x in (predicted, observed)))),
+            "spearman": np.asarray(pearson(*(_ranks(np.round(x / ROUNDING)) for x in (predicted, observed)))),
             "predicted": predicted,
             "observed": observed,
         }
@@ -164,7 +163,14 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
 def auroc(p: np.ndarray, positive: np.ndarray) -> float:
     """Chance that a positive one has the higher ``p``; ties count half."""
     n = int(positive.sum())
-    return _area(float(rankdata(p)[positive].sum()), n, len(p) - n) if len(p) else np.nan
+    return _area(float(_ranks(p)[positive].sum()), n, len(p) - n) if len(p) else np.nan
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """From 1; equal ``values`` share the mean of theirs."""
+    from scipy.stats import rankdata  # half a second
+
+    return rankdata(values)
 
 
 def _area(ranks: float, n_positive: float, n_negative: float) -> float:

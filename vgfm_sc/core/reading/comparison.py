@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from vgfm_sc.core.dynamics.model import Model
 from vgfm_sc.core.reading.effects import LEVEL, Tested
@@ -78,6 +77,8 @@ def tested_lengths(mean: np.ndarray, scatter: np.ndarray, r: int, freedom: float
     may all lie along one direction, so the square over its expectation without a difference follows at worst an F
     distribution with 1 and ``freedom`` degrees; with errors in more directions the test calls less than it may.
     """
+    from scipy import stats  # half a second
+
     length = np.linalg.norm(mean, axis=1)
     if r < 2:
         unknown = np.full(len(length), np.nan)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import ot
 from scipy.spatial.distance import cdist
 
 EMD_ITERATIONS = 10_000_000
@@ -24,6 +23,8 @@ FLOOR_POINTS = 5000
 
 def wasserstein1(x: np.ndarray, y: np.ndarray, mass: np.ndarray | None = None) -> float:
     """Exact W1 (Euclidean cost) between ``x`` with weights ``mass`` and ``y`` with equal weights, totals normalised."""
+    import ot  # with networkx and more, a quarter of a second
+
     p = np.full(len(x), 1 / len(x)) if mass is None else mass / mass.sum()
     return float(ot.emd2(p, np.full(len(y), 1 / len(y)), ot.dist(x, y, metric="euclidean"), numItermax=EMD_ITERATIONS))
 
@@ -112,6 +113,8 @@ def displacement_interpolation(x: np.ndarray, y: np.ndarray, share: float) -> tu
 
     The plan minimises the mean squared distance between equally weighted points (:cite:p:`McCann97`).
     """
+    import ot  # as above
+
     plan = ot.emd(np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y)), ot.dist(x, y), numItermax=EMD_ITERATIONS)
     i, j = np.nonzero(plan)
     return (1 - share) * x[i] + share * y[j], plan[i, j]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 from scipy.spatial.distance import cdist
 
 LEVEL = 0.95
@@ -111,6 +110,8 @@ def tested(values: np.ndarray, share: float, freedom: float | None = None) -> Te
     The variance of the mean is that and what the number of replicates leaves open. ``freedom``: degrees of freedom of
     the variance, where they are not ``r - 1``. One replicate has no variance: all but the mean is NaN.
     """
+    from scipy import stats  # half a second
+
     r, mean = len(values), values.mean(axis=0)
     if r < 2:
         unknown = np.full(mean.shape, np.nan)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 CONSTANT = 1e-6
 """Spread of a quantity below this share of its size is rounding: results are kept in single precision."""
@@ -119,5 +118,7 @@ def strongest(targets: np.ndarray, sources: np.ndarray, n: int) -> Links:
 
 
 def _tested(scores: np.ndarray, t: np.ndarray, dof: int) -> Scores:
+    from scipy import stats  # half a second
+
     pvals = 2 * stats.t.sf(np.abs(t), dof)
     return Scores(scores, t, pvals, stats.false_discovery_control(pvals, axis=0))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, logsumexp
 
 LEAST, MOST = 0.3, 1.7
@@ -61,6 +60,8 @@ def learnt_scale(rates: Sequence[np.ndarray], dt: np.ndarray, log_ratios: np.nda
 
     def misfit(scale: float) -> float:
         return float(((expected_log_ratios([scale * rate for rate in rates], dt) - log_ratios) ** 2).sum())
+
+    from scipy.optimize import minimize_scalar  # a tenth of a second
 
     largest = MOST_LOG / fastest
     tried = np.append(0.0, largest * np.geomspace(NO_SCALE, 1, N_SCALES))
