@@ -1,5 +1,7 @@
 """Metrics, networks, optimiser, stored weights, devices, model."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +184,71 @@ def test_optimiser_solves_a_regression_and_its_rate_ends_at_zero():
     assert loss.item() < 0.01 * float(y.var())
     assert optim.schedule(0.0) == 0 and optim.schedule(1.0) == pytest.approx(0)
     assert max(optim.schedule(k / 100) for k in range(101)) == pytest.approx(1)
+
+
+def regression(model, steps, take_step):
+    """Weights after ``steps`` of one regression, each by ``take_step(k, loss)``."""
+    g = torch.Generator().manual_seed(1)
+    x = torch.randn(64, 2, generator=g)
+    for k in range(steps):
+        take_step(k, (model(x) - x.prod(dim=1, keepdim=True)).square().mean())
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def perceptron_of_seed(seed):
+    model, g = perceptrons.perceptron(2, 1, 16, 2), torch.Generator().manual_seed(seed)
+    for layer in model[::2]:
+        perceptrons.initialise(layer, g)
+    return model
+
+
+def test_steps_are_those_of_adam():
+    lr, n_steps = 0.01, 200
+    mine, theirs = perceptron_of_seed(0), perceptron_of_seed(0)
+    optimiser = optim.Optimiser(mine, lr, n_steps)
+    adam = torch.optim.Adam(theirs.parameters(), lr=lr, betas=optim.BETAS)
+
+    def own(k, loss):
+        loss.backward()
+        optimiser.step()
+
+    def reference(k, loss):
+        adam.param_groups[0]["lr"] = lr * optim.schedule(k / n_steps)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+
+    start = regression(perceptron_of_seed(0), 0, None)
+    found, wanted = regression(mine, 20, own), regression(theirs, 20, reference)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+    assert float((wanted - start).abs().max()) > 1e-2
+    assert not any(p.grad.any() for p in mine.parameters())
+
+
+def test_weights_without_a_gradient_stay():
+    model = perceptron_of_seed(0)
+    before = [p.detach().clone() for p in model.parameters()]
+    optimiser = optim.Optimiser(model, 0.01, 10)
+    for _ in range(3):
+        model[0].weight.sum().backward()
+        optimiser.step()
+    assert not torch.equal(model[0].weight, before[0])
+    for p, old in zip(list(model.parameters())[1:], before[1:], strict=True):
+        assert torch.equal(p, old)
+
+
+def test_average_follows_and_leaves_what_it_follows():
+    model = perceptron_of_seed(0)
+    average, optimiser = optim.Average(model), optim.Optimiser(model, 0.01, 10)
+    before = average.values.clone()
+    with torch.no_grad():
+        optimiser.values.add_(1.0)
+    assert torch.equal(average.values, before)
+    average.follow(optimiser.values, 0.25)
+    torch.testing.assert_close(average.networks[0].weight, model[0].weight - 0.75)
+    kept = copy.deepcopy(average.networks)
+    average.follow(optimiser.values, 1.0)
+    torch.testing.assert_close(kept[0].weight, model[0].weight - 0.75)
 
 
 def test_weights_go_to_arrays_and_back():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -15,7 +16,7 @@ from torch import Tensor
 from vgfm_sc.core.dynamics import flow
 from vgfm_sc.core.dynamics.networks import Networks
 from vgfm_sc.core.training.energy import energy_distance
-from vgfm_sc.core.training.optim import Optimiser, move_towards
+from vgfm_sc.core.training.optim import Average, Optimiser
 from vgfm_sc.core.training.settings import Settings
 
 STEP_ERROR = 0.001
@@ -26,7 +27,7 @@ ENOUGH_STEPS = 8
 """Runge-Kutta steps per mean interval that are enough, whatever the error."""
 
 PROBE_CELLS = 256
-"""Cells by which that error is measured."""
+"""Cells by which that error is measured, at most."""
 
 AVERAGE = 0.9
 """Decay of the weight average that is judged."""
@@ -71,9 +72,12 @@ class Sample(NamedTuple):
         return partial(networks.individual, condition=self.condition)
 
     def some(self, n: int, generator: torch.Generator) -> Sample:
-        """At most ``n`` cells of each snapshot, drawn at random."""
-        drawn = [x[torch.randperm(len(x), generator=generator)[:n].to(x.device)] for x in self.snapshots]
-        return self._replace(snapshots=drawn)
+        """``n`` cells of each snapshot, drawn at random, or all where there are no more."""
+
+        def drawn(x: Tensor) -> Tensor:
+            return x[torch.randperm(len(x), generator=generator)[:n].to(x.device)] if len(x) > n else x
+
+        return self._replace(snapshots=[drawn(x) for x in self.snapshots])
 
 
 def fit(
@@ -104,10 +108,10 @@ def fit(
     history: dict[str, list[float]] = {"loss": [], "check_step": [0], "score": [best_score]}
     gained, gained_step = best_score, 0
     n_steps, patience = settings.fit_steps, settings.patience
-    average, optimiser = copy.deepcopy(networks), Optimiser(networks, settings.fit_lr, n_steps)
+    average, optimiser = Average(networks), Optimiser(networks, settings.fit_lr, n_steps)
     for k in range(n_steps):
         if k % CHECK_EVERY == 0:
-            counts = [step_counts(average, sample) for sample in judged]
+            counts = [step_counts(average.networks, sample) for sample in judged]
         drawn = [sample.some(n_fitted, generator) for sample in samples]
         losses = [
             distribution_loss(networks, *of_one, mass_weight=settings.mass_weight)
@@ -120,16 +124,14 @@ def fit(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(networks.parameters(), GRADIENT_NORM)
         optimiser.step()
-        with torch.no_grad():
-            decay = min(AVERAGE, (k + 1) / (k + 10))
-            move_towards(average, networks, 1 - decay)
+        average.follow(optimiser.values, 1 - min(AVERAGE, (k + 1) / (k + 10)))
         history["loss"].append(loss.item())
         if (k + 1) % CHECK_EVERY == 0 or k + 1 == n_steps:
-            reached = mean_score(average, judged)
+            reached = mean_score(average.networks, judged)
             history["check_step"].append(k + 1)
             history["score"].append(reached)
             if reached < best_score:
-                best, best_score = copy.deepcopy(average), reached
+                best, best_score = copy.deepcopy(average.networks), reached
             if reached < (1 - GAIN) * gained:
                 gained, gained_step = reached, k + 1
         on_step()
@@ -145,7 +147,8 @@ def step_counts(networks: Networks, sample: Sample) -> list[int]:
     Or about `ENOUGH_STEPS` per mean interval, where these do not. The error is estimated as the difference that twice
     as many steps make, in position along an axis or in log mass.
     """
-    x, field = sample.snapshots[0][:PROBE_CELLS], sample.field(networks)
+    first, field = sample.snapshots[0], sample.field(networks)
+    x = first[:: math.ceil(len(first) / PROBE_CELLS)]  # from all of it: cells may stand in some order
     log_m, counts = torch.zeros_like(x[:, 0]), []
     for start, stop in pairwise(sample.times):
         n, reached = 1, flow.runge_kutta(field, x, log_m, start, stop, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.dynamics.networks import NO_CONDITION, Networks
 from vgfm_sc.core.path import Path, PathPoint
-from vgfm_sc.core.training.optim import Optimiser, move_towards
+from vgfm_sc.core.training.optim import Average, Optimiser
 from vgfm_sc.core.training.smoothing import Box, Slopes, bend, eased
 
 AVERAGE = 0.995
@@ -188,8 +187,7 @@ def match(
     -------
     The average of the networks over the last steps, and the losses of each step.
     """
-    average = copy.deepcopy(networks)
-    optimiser = Optimiser(networks, lr, n_steps)
+    average, optimiser = Average(networks), Optimiser(networks, lr, n_steps)
     names = ["velocity", "growth"] if networks.density is None else ["velocity", "growth", "score"]
     losses = torch.empty(n_steps, len(names), device=intervals[0].x0.device)
     for k, batch in enumerate(batches(intervals, size, n_steps, generator)):
@@ -198,9 +196,8 @@ def match(
             loss = torch.cat([loss, score_loss(networks, batch)[None]])
         loss.sum().backward()
         optimiser.step()
-        with torch.no_grad():
-            move_towards(average, networks, 1 - min(AVERAGE, (k + 1) / (k + 10)))
-            losses[k] = loss
+        average.follow(optimiser.values, 1 - min(AVERAGE, (k + 1) / (k + 10)))
+        losses[k] = loss.detach()
         on_step()
     history = losses.cpu().numpy()
     if not np.isfinite(history).all():
@@ -210,7 +207,7 @@ def match(
             "joining, for example method=vgfm_sc.methods.vgfm(smooth=False)."
         )
         raise FloatingPointError(msg)
-    return average, dict(zip(names, history.T, strict=True))
+    return average.networks, dict(zip(names, history.T, strict=True))
 
 
 def matching_loss(networks: Networks, batch: Batch) -> Tensor:

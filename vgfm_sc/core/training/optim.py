@@ -1,34 +1,95 @@
-"""The optimiser of both stages: Adam with a warm-up and a cosine decay."""
+"""The optimiser of both stages: Adam with a warm-up and a cosine decay, and the average of the weights it goes through.
+
+All weights are one vector, which the parameters are views of. A step is then a handful of operations, where one by one
+they would be some hundred. `torch.optim` is left alone: its first step imports torch's compiler, a second and 100 MB.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Iterator
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+N = TypeVar("N", bound=nn.Module)
+
 BETAS = (0.9, 0.99)
 """A shorter memory of squared gradients than Adam's usual .999: stages have some thousand steps, not millions."""
+
+LEAST_ROOT = 1e-8
+"""Added to the root of the squared gradients, so that weights without a gradient stay."""
+
+PLACE = 16
+"""Parameters start at multiples of so many numbers, 64 bytes, as tensors of their own do: their products
+are then rounded in the same way."""
 
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises, before its cosine decay to 0."""
 
 
 class Optimiser:
-    """`torch.optim.Adam`, fused where the device can, with a learning rate that ends at 0 after ``n_steps``."""
+    """Adam (:cite:p:`Kingma15`) with a learning rate that ends at 0 after ``n_steps``.
+
+    ``values``: the weights of ``networks``, of which their parameters become views, as their gradients do.
+    """
 
     def __init__(self, networks: nn.Module, lr: float, n_steps: int):
-        parameters = list(networks.parameters())
-        fused = parameters[0].device.type in ("cpu", "cuda")
-        self.adam = torch.optim.Adam(parameters, lr=lr, betas=BETAS, fused=fused)
         self.lr, self.n_steps, self.step_count = lr, n_steps, 0
+        self.values = as_one(networks)
+        self.gradient, self.mean, self.square = (torch.zeros_like(self.values) for _ in range(3))
+        for parameter, own in _parts(self.gradient, networks):
+            parameter.grad = own
 
+    @torch.no_grad()
     def step(self) -> None:
         """One step along the gradients, which are then cleared."""
-        self.adam.param_groups[0]["lr"] = self.lr * schedule(self.step_count / self.n_steps)
+        lr = self.lr * schedule(self.step_count / self.n_steps)
         self.step_count += 1
-        self.adam.step()
-        self.adam.zero_grad()
+        (beta1, beta2), g = BETAS, self.gradient
+        begun1, begun2 = (1 - beta**self.step_count for beta in BETAS)
+        self.mean.lerp_(g, 1 - beta1)
+        self.square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        root = self.square.sqrt().add_(LEAST_ROOT * begun2**0.5)
+        self.values.addcdiv_(self.mean, root, value=-lr * begun2**0.5 / begun1)
+        g.zero_()
+
+
+class Average(Generic[N]):
+    """``networks`` whose weights follow those of others, at first a copy of them."""
+
+    def __init__(self, networks: N):
+        self.networks = copy.deepcopy(networks)
+        self.values = as_one(self.networks)
+
+    @torch.no_grad()
+    def follow(self, values: Tensor, share: float) -> None:
+        """Move by ``share`` of the way to ``values``, those of an `Optimiser`."""
+        self.values.lerp_(values, share)
+
+
+def as_one(networks: nn.Module) -> Tensor:
+    """The weights of ``networks`` as a vector, of which their parameters are views from then on."""
+    parameters = list(networks.parameters())
+    values = parameters[0].new_zeros(sum(_room(parameter) for parameter in parameters))
+    for parameter, own in _parts(values, networks):
+        own.copy_(parameter.detach())
+        parameter.data = own
+    return values
+
+
+def _parts(vector: Tensor, networks: nn.Module) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    """Each parameter and its part of ``vector``."""
+    first = 0
+    for parameter in networks.parameters():
+        yield parameter, vector[first : first + parameter.numel()].view_as(parameter)
+        first += _room(parameter)
+
+
+def _room(parameter: Tensor) -> int:
+    return math.ceil(parameter.numel() / PLACE) * PLACE
 
 
 def schedule(progress: float) -> float:
@@ -36,10 +97,3 @@ def schedule(progress: float) -> float:
     if progress < WARM_UP:
         return progress / WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
-
-
-def move_towards(average: nn.Module, networks: nn.Module, share: float) -> None:
-    """Move the weights of ``average`` by ``share`` of the way to those of ``networks``."""
-    kept: list[Tensor] = list(average.parameters())
-    new: list[Tensor] = list(networks.parameters())
-    torch._foreach_lerp_(kept, new, share)
