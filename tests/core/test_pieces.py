@@ -275,6 +275,23 @@ def test_weights_that_do_not_fit_are_refused(change):
         stored.networks(arrays, 3, 8, 2, 4)
 
 
+def test_threads_are_those_that_the_work_is_worth_and_put_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with device.threads_for(device.PER_THREAD // 2):
+            assert torch.get_num_threads() == 1
+        with device.threads_for(2 * device.PER_THREAD):
+            assert torch.get_num_threads() == 2
+        with device.threads_for(100 * device.PER_THREAD):
+            assert torch.get_num_threads() == 3
+        with pytest.raises(ZeroDivisionError), device.threads_for(1):
+            _ = 1 / 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_devices():
     assert device.choose("cpu").type == "cpu"
     assert device.choose("auto").type in ("cpu", "cuda", "mps")

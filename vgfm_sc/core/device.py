@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Where to compute, and with how many threads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+PER_THREAD = 2**19
+"""Numbers in an operation that are worth a thread of their own. Threads wait for each other after every operation,
+busily, and beside another process that has the processor they wait for long."""
 
 
 def choose(device: str) -> torch.device:
@@ -53,3 +57,18 @@ def telling_what_to_lower(where: str) -> Iterator[None]:
             if not getattr(error, "__notes__", None):  # the innermost knows best
                 error.add_note(f'The memory of the device ran out {LOWER[where]}, or choose device="cpu".')
         raise
+
+
+@contextmanager
+def threads_for(numbers: int) -> Iterator[None]:
+    """As many of torch's threads as operations on so many ``numbers`` are worth; those of before afterwards."""
+    before = torch.get_num_threads()
+    worth = max(1, min(before, numbers // PER_THREAD))
+    if worth == before:
+        yield
+        return
+    torch.set_num_threads(worth)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vgfm_sc.core import device as devices
 from vgfm_sc.core import path
 from vgfm_sc.core.course import Course
 from vgfm_sc.core.training import train as training
@@ -86,6 +87,31 @@ def test_workers_change_nothing(workers, same_random_state):
     for found, wanted in zip(there.networks.parameters(), here.networks.parameters(), strict=True):
         assert torch.equal(found, wanted)
     assert bars == bars_there == {"coupling": [3, 3], "matching": [5, 5], "fitting": [2, 2]}
+
+
+def test_small_work_is_done_by_one_thread_and_those_of_before_are_put_back(monkeypatch):
+    seen = {}
+
+    def noting(name, function):
+        def noted(*given, **settings):
+            seen[name] = torch.get_num_threads()
+            return function(*given, **settings)
+
+        return noted
+
+    monkeypatch.setattr(training.matching, "match", noting("matching", training.matching.match))
+    monkeypatch.setattr(training.fitting, "fit", noting("fitting", training.fitting.fit))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train(n=2, coupling=noting("coupling", at_random()))
+        assert torch.get_num_threads() == 2
+        assert seen == {"coupling": 1, "matching": 1, "fitting": 1}
+        monkeypatch.setattr(devices, "PER_THREAD", 100)  # 420 pairs of cells, 32 pairs and 10 cells times 8 units
+        train(n=2, coupling=noting("coupling", at_random()))
+        assert seen == {"coupling": 2, "matching": 2, "fitting": 1}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_each_interval_has_draws_of_its_own_and_a_seed_decides_them():

@@ -13,7 +13,7 @@ from torch import Tensor
 from vgfm_sc.core import jobs
 from vgfm_sc.core.coupling import Coupling, as_coupling
 from vgfm_sc.core.course import Course
-from vgfm_sc.core.device import telling_what_to_lower
+from vgfm_sc.core.device import telling_what_to_lower, threads_for
 from vgfm_sc.core.dynamics import stored
 from vgfm_sc.core.dynamics.networks import Networks
 from vgfm_sc.core.neighbours import spacing
@@ -91,7 +91,8 @@ def train(
             return [fitting.Sample(x, course.times, course.totals, len(x[0]), k) for x, course, k in parts]
 
         unseen = [tensors(course.held_out) for course in courses if course.held_out is not None]
-        with bar("fitting", settings.fit_steps) as progress:
+        at_once = settings.fit_cells * settings.width
+        with bar("fitting", settings.fit_steps) as progress, threads_for(at_once):
             networks, history["fitting"] = fitting.fit(
                 networks,
                 samples(cells),
@@ -187,7 +188,7 @@ def _coupled(
     early, late = log_growth or (np.zeros(len(x)) for x in (x0, x1))
     source, sent = expected(held, early), expected(target, -late)
     masses = [torch.tensor(m, dtype=torch.float32, device=device) for m in (source, sent)]
-    with telling_what_to_lower("coupling"):
+    with telling_what_to_lower("coupling"), threads_for(len(x0) * len(x1)):
         plan = couple(*cells, *masses, torch.Generator().manual_seed(seed))
     coupling = as_coupling(plan, held, sent)
     return coupling.grown(np.log(target / sent)) if late.any() else coupling
@@ -242,7 +243,7 @@ def _matched(
         return networks, {
             name.removeprefix("history."): values for name, values in found.items() if name.startswith("history.")
         }
-    with bar("matching", settings.match_steps) as progress:
+    with bar("matching", settings.match_steps) as progress, threads_for(settings.match_size * settings.width):
         networks, history = matching.match(
             networks,
             intervals,
