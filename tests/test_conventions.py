@@ -80,6 +80,21 @@ def test_tools_load_what_few_calls_need_when_it_is_needed():
     assert not {"ot", "sklearn", "scipy.stats", "scipy.optimize", "matplotlib", "scanpy"} & set(loaded)
 
 
+@pytest.mark.slow
+def test_fit_does_not_load_the_compiler_of_torch():
+    pytest.importorskip("torch")
+    loaded = run_python(
+        "import sys\n"
+        "from vgfm_sc import datasets, tl\n"
+        "adata = datasets.toggle_switch(n_per_branch=30)\n"
+        "few = {'match_steps': 3, 'fit_steps': 2, 'width': 8, 'progress': False}\n"
+        "tl.fit(adata, 'time', use_rep='X_genes', **few)\n"
+        "print(*sys.modules)"
+    ).split()
+    assert "vgfm_sc.core.training.fitting" in loaded
+    assert not {"torch._dynamo", "sklearn", "ot", "scipy.stats"} & set(loaded)
+
+
 @pytest.mark.parametrize("part", ["datasets", "get", "_anndata", "pl"])
 def test_part_imports_without_torch(part):
     run_python(f"import sys; sys.modules['torch'] = sys.modules['ot'] = None; import vgfm_sc.{part}")
