@@ -75,7 +75,8 @@ class Sample(NamedTuple):
         """``n`` cells of each snapshot, drawn at random, or all where there are no more."""
 
         def drawn(x: Tensor) -> Tensor:
-            return x[torch.randperm(len(x), generator=generator)[:n].to(x.device)] if len(x) > n else x
+            order = torch.randperm(len(x), generator=generator)
+            return x[order[:n].to(x.device)] if len(x) > n else x
 
         return self._replace(snapshots=[drawn(x) for x in self.snapshots])
 
