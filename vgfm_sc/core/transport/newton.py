@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from vgfm_sc.core.laplacians import System, Systems
 from vgfm_sc.core.transport.support import Matrix
 
 REACH = 100.0
 """Most that two potentials may move apart, in units of eps, before the entries are formed anew: their factors stay far
 from the limits of float64."""
 
-EMPTY = 1e-12
-"""Curvature of a row without mass, as a share of the largest: nothing is to be divided by 0."""
-
 CG_ITERATIONS = 200
 """Conjugate-gradient cap per Newton step; an unfinished solve is still an ascent direction."""
+
+ALIVE = 0.01
+"""Share of its mass that a row must keep for its error to count by itself: the last of it is found by alternation."""
+
+CAUTION = 0.3
+"""Most by which curvature is raised, as a share: steps by the error itself once that is smaller."""
 
 
 def ascend(
@@ -32,6 +34,9 @@ def ascend(
     tol: float,
     max_iter: int,
     target_rho: float = np.inf,
+    each: float = 0.0,
+    max_steps: int = 100,
+    systems: Systems | None = None,
 ) -> tuple[Tensor, int, bool]:
     """Maximise the semi-dual in ``f``, the target potential being optimal at every step.
 
@@ -39,6 +44,10 @@ def ascend(
     product costs one pass over them. With ``v = (b / K'u)^q`` eliminated, ``q = target_rho / (target_rho + eps)``, the
     gradient is the row-marginal residual and the Hessian ``diag(.) - q P diag(1 / P'1) P' / eps`` is applied
     without being formed.
+
+    Where a group of cells has the wrong mass and hardly exchanges any, Newton's method would move its potentials
+    without limit, and shorten the step of all others for it. So the diagonal is raised by a share that falls with the
+    error (Levenberg and Marquardt), which leaves convergence quadratic.
 
     Parameters
     ----------
@@ -50,10 +59,13 @@ def ascend(
         Source mass and column sums of the entries, shapes ``(n,)`` and ``(m,)``.
     eps, rho, target_rho
         Entropic, source-marginal and target-marginal penalties, in units of the cost; inf makes a marginal exact.
-    tol
-        Stop when the L1 error of the row marginal, relative to the total mass, falls below this.
-    max_iter
-        Cap on products with the plan.
+    tol, each
+        Stop when the L1 error of the row marginal, relative to the total mass, falls below ``tol``, and so does
+        ``each`` times the relative error of the worst row.
+    max_iter, max_steps
+        Caps on products with the plan and on Newton steps.
+    systems
+        What was learnt about the systems of an ascent before this one.
 
     Returns
     -------
@@ -61,7 +73,8 @@ def ascend(
     gain: the error is below ``tol``, or rounding hides what is left.
     """
     plan, transpose = matrix
-    total, products = float(b.sum()), 1
+    systems = Systems() if systems is None else systems
+    total, products, steps = float(b.sum()), 1, 0
     power = 1.0 if np.isinf(target_rho) else target_rho / (target_rho + eps)
 
     def factors(moved: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
@@ -69,7 +82,7 @@ def ascend(
         common = moved.mean()  # a common shift may be too large for the exponential: it is left out of u, and so of v
         u = torch.exp((moved - common) / eps)
         sums = transpose @ u
-        v, now = b / sums, f + moved
+        v, now = torch.where(b > 0, b / sums, 1.0), f + moved  # a column may be beyond what a float can hold
         source = a @ now if np.isinf(rho) else -rho * (a @ torch.expm1(-now / rho))
         if np.isinf(target_rho):
             return u, v, b, float(source + eps * (b @ torch.log(v)) - common * total)
@@ -80,22 +93,17 @@ def ascend(
 
     moved = torch.zeros_like(f)
     u, v, column, value = factors(moved)
-    while products < max_iter:
+    while products < max_iter and steps < max_steps:
         row = u * (plan @ v)
         want = a * torch.exp(-(f + moved) / rho)
         residual = want - row
         products += 1
         error = float(residual.abs().sum()) / total
-        if error < tol:
+        if error < tol and each * worst(want, residual, a) < tol:
             return f + moved, products, True
-        diagonal = row / eps + want / rho
-        diagonal = diagonal.clamp(min=EMPTY * float(diagonal.max()))
-
-        def hessian(z: Tensor, u=u, v=v, weight=power * v * v / column, diagonal=diagonal) -> Tensor:
-            return diagonal * z - u * (plan @ (weight * (transpose @ (u * z)))) / eps
-
-        step, used = _conjugate_gradient(hessian, residual, 1 / diagonal, min(0.1, error**0.5))
-        products += 2 * used
+        system = System(plan, transpose, u, v, (row + eps * want / rho) * (1 + min(CAUTION, error)), column / power)
+        step, used = systems.solve(system, eps * residual, min(0.1, error**0.5), CG_ITERATIONS)
+        products, steps = products + used, steps + 1
         apart = _range(moved + step) / eps
         step = step * (REACH / apart) if apart > REACH else step
         slope = float(residual @ step)
@@ -114,31 +122,11 @@ def ascend(
     return f + moved, products, False
 
 
+def worst(want: Tensor, residual: Tensor, a: Tensor) -> float:
+    """Largest error of a row as a share of what it should hold, of those that keep a share of their mass ``a``."""
+    return float(torch.where(want > ALIVE * a, residual.abs() / want, 0.0).max())
+
+
 def _range(values: Tensor) -> float:
     low, high = values.aminmax()
     return float(high - low)
-
-
-def _conjugate_gradient(
-    hessian: Callable[[Tensor], Tensor], rhs: Tensor, inverse_diagonal: Tensor, rtol: float
-) -> tuple[Tensor, int]:
-    solution, residual = torch.zeros_like(rhs), rhs.clone()
-    scaled = inverse_diagonal * residual
-    direction, energy = scaled.clone(), float(residual @ scaled)
-    stop = rtol**2 * energy
-    used = 0
-    while used < CG_ITERATIONS:
-        used += 1
-        image = hessian(direction)
-        curvature = float(direction @ image)
-        if curvature <= 0:  # the null direction of balanced transport, reached by rounding
-            break
-        length = energy / curvature
-        solution += length * direction
-        residual -= length * image
-        scaled = inverse_diagonal * residual
-        previous, energy = energy, float(residual @ scaled)
-        if energy <= stop:
-            break
-        direction = scaled + energy / previous * direction
-    return solution, used

@@ -11,6 +11,14 @@ from torch import Tensor
 from vgfm_sc.core.transport import clones as lineage
 from vgfm_sc.core.transport.support import Support, damped
 
+OUTLYING = 4.0
+"""Squared distance from the centre, in medians, from which a cell is an outlier: of a normal distribution none in ten
+dimensions, a hundredth in three."""
+
+FAR = 0.3
+"""Most of a subsample that are outliers. Nothing near them tells their potentials, so that they are not drawn at
+random."""
+
 NEAR_RIGHT = 1e-4
 """Radians short of a right angle from which pairs are out of reach: costs, and so potentials, stay finite."""
 
@@ -43,14 +51,21 @@ class Pairs:
         return float(self.x.square().sum(1).mean() + self._y2.mean() - 2 * self.x.mean(0) @ self.y.mean(0))
 
     def subsample(self, n: int, generator: torch.Generator) -> Pairs:
-        """At most ``n`` points a side around a ``centre`` of their own, the masses raised to the same totals.
+        """At most ``n`` points a side around a ``centre`` of their own, with the same totals.
 
-        Without clones: few of them would have cells on both sides.
+        Outliers as they are, others at random with their masses raised. Without clones: few of them would have cells
+        on both sides.
         """
 
         def some(points: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
-            rows = torch.randperm(len(points), generator=generator)[:n].to(points.device)
-            return points[rows], mass[rows] * (mass.sum() / mass[rows].sum())
+            if len(points) <= n:
+                return points, mass
+            squared = points.square().sum(1)
+            n_far = min(int(FAR * n), int((squared > OUTLYING * squared.median()).sum()))
+            far, near = squared.argsort(descending=True, stable=True).tensor_split([n_far])
+            drawn = near[torch.randperm(len(near), generator=generator)[: n - len(far)].to(points.device)]
+            raised = mass[drawn] * (mass[near].sum() / mass[drawn].sum())
+            return points[torch.cat([far, drawn])], torch.cat([mass[far], raised])
 
         (x, a), (y, b) = some(self.x, self.a), some(self.y, self.b)
         return Pairs(x, y, a, b, self.block, price=self.price)

@@ -20,6 +20,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from vgfm_sc.core.laplacians import Systems
 from vgfm_sc.core.transport import newton
 from vgfm_sc.core.transport.pairs import Pairs
 from vgfm_sc.core.transport.support import Support
@@ -30,8 +31,11 @@ EPS_STEP = 0.25
 COARSE_CELLS = 1000
 """Points a side on which eps is lowered: potentials are smooth in space, so a subsample finds their shape."""
 
-STAGE_TOL = 0.05
+STAGE_TOL = 0.01
 """Marginal error asked of a stage and of the subsample: they give a start, not a solution."""
+
+STAGE_ROW = 0.5
+"""Relative error of the worst row asked of a stage: outliers that were lost would be far off in the next."""
 
 SHARE = 1e-9
 """A pair is stored when it holds more than this share of its row or of its column."""
@@ -39,8 +43,8 @@ SHARE = 1e-9
 STAGE_SHARE = 1e-5
 """The same before the last stage: at a quarter of the eps it is a share of 1e-20, more than the last stage asks for."""
 
-SETTLE_ITERATIONS = 500
-"""Products with the plan before all pairs are looked at again: a plan on too few pairs is not worth more."""
+SETTLE_STEPS = 20
+"""Newton steps before all pairs are looked at again: on too few pairs potentials run away."""
 
 
 class Plan(NamedTuple):
@@ -118,7 +122,7 @@ def _solved(
     f = pairs.source_potential(pairs.target_potential(f, first, rhos[1]), first, rhos[0])
     support = None
     for stage in stages:
-        reached = _stage(pairs, f, support, stage, rhos, STAGE_TOL, STAGE_SHARE, max_iter - used)
+        reached = _stage(pairs, f, support, stage, rhos, STAGE_TOL, STAGE_SHARE, max_iter - used, STAGE_TOL / STAGE_ROW)
         f, support, used = reached.f, reached.support, used + reached.n_iter
     reached = _stage(pairs, f, support, eps, rhos, tol, SHARE, max_iter - used)
     return reached._replace(n_iter=used + reached.n_iter)
@@ -133,26 +137,36 @@ def _stage(
     tol: float,
     share: float,
     max_iter: int,
+    each: float = 0.0,
 ) -> _Stage:
-    """Solve at ``eps`` from ``f``, on ``support`` and what it lacks."""
+    """Solve at ``eps`` from ``f``, on ``support`` and what it lacks; ``each`` as in `newton.ascend`."""
     used, done = 0, False
     while True:
         if support is not None:
-            most = min(SETTLE_ITERATIONS, max_iter - used)
-            f, products, done = _settled(pairs, f, support, eps, rhos, 0.3 * tol, most)
+            f, products, done = _settled(pairs, f, support, eps, rhos, 0.3 * tol, max_iter - used, each)
             used += products
         g = pairs.target_potential(f, eps, rhos[1])
         found, mass, row = pairs.entries(f, g, eps, share)
-        error = float((pairs.a * torch.exp(-f / rhos[0]) - row).abs().sum() / pairs.b.sum())
+        want = pairs.a * torch.exp(-f / rhos[0])
+        error = float((want - row).abs().sum() / pairs.b.sum())
+        met = error < tol and each * newton.worst(want, want - row, pairs.a) < tol
+        if met or error != error or used >= max_iter:  # an error that is not a number ends it too
+            return _Stage(f, g, found, mass, used, error)
         wider = found if support is None else support.joined(found)
-        stuck = done and support is not None and len(wider.cost) == len(support.cost)
-        if not error >= tol or used >= max_iter or stuck:  # an error that is not a number ends it too
+        if done and support is not None and len(wider.cost) == len(support.cost):
             return _Stage(f, g, found, mass, used, error)
         support = wider
 
 
 def _settled(
-    pairs: Pairs, f: Tensor, support: Support, eps: float, rhos: tuple[float, float], tol: float, max_iter: int
+    pairs: Pairs,
+    f: Tensor,
+    support: Support,
+    eps: float,
+    rhos: tuple[float, float],
+    tol: float,
+    max_iter: int,
+    each: float,
 ) -> tuple[Tensor, int, bool]:
     """The potential that is optimal on ``support`` alone, the products with the plan it took, and whether it is.
 
@@ -165,15 +179,19 @@ def _settled(
     def alternated(f: Tensor) -> Tensor:
         return support.source_potential(f, support.target_potential(f, a, b, eps, target_rho), b, eps, rho)
 
-    if not np.isinf(rho):  # a common shift is the slowest mode of alternation, and has a closed form
+    if not np.isinf(min(rho, target_rho)):  # a common shift is the slowest mode of alternation, and has a closed form
         arrived = (b.log() - support.target_potential(f, a, b, eps, target_rho) / target_rho).logsumexp(0)
         f = f + ((a.log() - f / rho).logsumexp(0) - arrived) / (1 / rho + 1 / (target_rho + eps))
     f = alternated(f)
-    while not done and used < max_iter:
+    systems = Systems()
+    while not done and used < max_iter and systems.solved < SETTLE_STEPS:
         g = support.target_potential(f, a, b, eps, target_rho)
         matrix = support.matrix(support.log_mass(f, g, a, b, eps).exp_())
         column = b * torch.exp(-g / target_rho)
+        left, steps = max_iter - used, SETTLE_STEPS - systems.solved
         penalties = {"eps": eps, "rho": rho, "target_rho": target_rho}
-        f, products, done = newton.ascend(matrix, f, a, column, tol=tol, max_iter=max_iter - used, **penalties)
+        f, products, done = newton.ascend(
+            matrix, f, a, column, tol=tol, each=each, max_iter=left, max_steps=steps, systems=systems, **penalties
+        )
         used += products
     return alternated(f), used, done
