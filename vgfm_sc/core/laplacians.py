@@ -2,9 +2,9 @@
 
 The Hessian of entropic transport is what elimination of the target potential leaves of the Laplacian of a graph: its
 nodes are the cells, its edges the entries of the plan. Groups of cells that exchange little mass make it nearly
-singular, and conjugate gradients scaled by the diagonal then take thousands of products. A plan with few entries is nearly a forest,
-which is factorised without fill: the strongest entries and a spanning forest of them all stand for the plan. A small
-plan with many entries is factorised whole, as a dense matrix.
+singular, and conjugate gradients scaled by the diagonal then take thousands of products. A plan with few entries is
+nearly a forest, which is factorised without fill: the strongest entries and a spanning forest of them all stand for the
+plan. A small plan with many entries is factorised whole, as a dense matrix.
 """
 
 from __future__ import annotations
