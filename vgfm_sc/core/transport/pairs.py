@@ -107,13 +107,20 @@ class Pairs:
             of_target = torch.minimum(of_target, cost.amin(0))
         return torch.cat(of_source), of_target
 
-    def entries(self, f: Tensor, g: Tensor, eps: float, share: float) -> tuple[Support, Tensor, Tensor]:
-        """Pairs with more than ``share`` of the mass of their row or column, their mass, and row sums over all."""
+    def entries(
+        self, f: Tensor, g: Tensor, eps: float, share: float, column: Tensor | None = None
+    ) -> tuple[Support, Tensor, Tensor]:
+        """Pairs with more than ``share`` of the mass of their row or column, their mass, and row sums over all.
+
+        Column sums over all are added to ``column``.
+        """
         source, target = f / eps + self.a.log(), g / eps + self.b.log()
         counts, columns, masses, costs, sums = [], [], [], [], []
         for rows, cost in self._blocks():
             p = cost.div_(-eps).add_(target).add_(source[rows, None]).exp_()
             row = p.sum(1)
+            if column is not None:
+                column.add_(p.sum(0))
             kept = (p > share * row[:, None]).logical_or_(p > share * self.b)
             i, j = kept.nonzero(as_tuple=True)
             mass = p[i, j]
