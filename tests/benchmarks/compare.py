@@ -28,7 +28,7 @@ from vgfm_sc.datasets import _fork
 
 ROWS = ["growth", "fate", "none"]
 N_DIMS, N_CELLS, N_MODELS, SPACE, KEPT = 10, 200, 5, 0, 5
-LARGE = 1000
+LARGE = 5000
 """Cells at the first time of the draw whose shares and masses count as true."""
 
 
