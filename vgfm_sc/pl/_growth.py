@@ -33,6 +33,9 @@ def growth(
 ) -> Axes | list[Axes] | Figure | None:
     """Growth rate of every cell, colours centred on 0.
 
+    Its level depends on what the counts mean, and single cells are less certain than branches: see
+    :doc:`When not to trust it </trust>`.
+
     Parameters
     ----------
     adata

@@ -32,24 +32,26 @@ def fate(
 ) -> None:
     """Which clusters of the last time point the descendants of each cell are in, or which of the first it is from.
 
-    Forward, each cell is followed with the fitted flow from its own time to the last time point, and what it has become
-    is read off the 30 observed cells nearest to the place it reaches, the nearer the more. The flow leads to one place,
-    but where a cell stands is known only up to its surroundings. So its probabilities are means over itself and the
-    nine nearest of its own snapshot, with weights that fall with distance and are proportional to the mass that each
-    reaches: what counts is descendants, as in the fates of wot (:cite:p:`Schiebinger19`). Where one branch multiplies,
-    more than half of the descendants may be in it though fewer than half of the cells are on their way to it.
+    Forward, each cell is followed along the fitted flow from its own time to the last time point. Its fate is read from
+    the 30 observed cells nearest to the place it reaches, weighted by proximity. The position of one cell is noisy,
+    so its probabilities are averaged over the cell and the nine nearest cells of its snapshot. The weights fall with
+    distance and are proportional to the mass that each of these cells reaches: descendants are counted, as in the fates
+    of wot (:cite:p:`Schiebinger19`). Where one branch multiplies, most descendants may be in it even if most cells go
+    elsewhere.
 
-    With ``noise`` every cell is followed ``n_runs`` times as `vgfm_sc.tl.simulate` does, so two cells at one place may
-    end in different clusters. A probability is then the share of the runs, each counted as the mass that it reaches.
-    ``descendants=False`` counts every run and every cell as one: it asks where the cell itself goes, and not how many
-    descendants it has there.
+    With ``noise`` every cell is followed ``n_runs`` times as `vgfm_sc.tl.simulate` does, so runs of one cell may end
+    in different clusters. A probability is then the share of the runs, each weighted by the mass that it reaches. With
+    ``descendants=False`` every run and every cell counts as one: the probability says where the cell itself goes, not
+    how many descendants it has there.
 
-    Backward, the cells of the first time point are followed to the time of each cell, which stems from the 30 that
-    arrive nearest to it, the nearer and the more mass they arrive with the likelier: of two cells whose descendants
-    look alike, the one that has more of them is the likelier ancestor.
+    Backward, the cells of the first time point are followed to the time of each cell. Its origin is read from the 30 of
+    them that arrive nearest, weighted by proximity and by the mass with which they arrive: of two cells whose
+    descendants look alike, the one with more descendants is the likelier ancestor.
 
-    After a fit with ``n_models`` above 1, every model of the ensemble is asked, which takes so many times as long, and
-    the standard deviation of their answers is written beside those of the model itself.
+    After a fit with ``n_models`` above 1, the cells are followed with every model of the ensemble, which takes as many
+    times as long. The standard deviation over the models is written beside the probabilities of the model itself.
+
+    Probabilities in the middle are the least certain: see :doc:`When not to trust it </trust>`.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def fate(
         Annotated data after `vgfm_sc.tl.fit`.
     cluster_key
         Column of ``obs`` with the clusters: categories, strings or booleans. It is read at the last time point (the
-        first, backward) alone. Cells without a value there are not asked, and get probabilities like any other cell.
+        first, backward) alone. Missing values there are ignored; such cells get probabilities like any other cell.
     direction
         ``"forward"`` for fates, ``"backward"`` for origins.
     noise

@@ -69,6 +69,8 @@ def fit(
     The defaults need no tuning for scale: the representation is centred and divided by one number, times by the mean
     interval, and all that is written is in your own units.
 
+    Some results mislead, such as growth at forks or from few cells: see :doc:`When not to trust it </trust>`.
+
     Parameters
     ----------
     adata
