@@ -1,4 +1,5 @@
-"""The figure of the README, `docs/_static/dynamics.png`: the example of the first page of the documentation.
+"""The figure of the README, `docs/_static/dynamics.png`: the example of the first page of the documentation,
+with the default number of steps.
 
 python docs/figure.py
 """
