@@ -120,7 +120,7 @@ def test_names_say_what_was_read():
 
 BAD = {
     "not AnnData": (lambda a: pd.DataFrame(), {}, TypeError, "AnnData, got DataFrame"),
-    "layer with obsm": (None, {"use_rep": "X_r", "layer": "half"}, ValueError, r"no use for layer.*use_rep=None"),
+    "layer with obsm": (None, {"use_rep": "X_r", "layer": "half"}, ValueError, r"does not accept layer.*use_rep=None"),
     "both with obsm": (None, {"use_rep": "X_r", "layer": "half", "genes": "some"}, ValueError, "layer and genes"),
     "layer missing": (None, {"layer": "counts"}, KeyError, r"'counts' not found.*\['half'\]"),
     "column missing": (None, {"genes": "b"}, KeyError, r"'b' not found in adata.var.*some.*genes=\['b'\]"),

@@ -200,7 +200,7 @@ BAD = {
     "one": ({"candidates": vgfm()}, TypeError, "candidates must be a list"),
     "unknown": ({"candidates": ["tigon"]}, ValueError, "tigon"),
     "method": ({"method": "vgfm"}, TypeError, "takes its methods as candidates"),
-    "copy": ({"copy": True}, TypeError, "no use for copy"),
+    "copy": ({"copy": True}, TypeError, "does not accept copy"),
     "last time": ({"times": 5}, ValueError, r"\[1\.0, 4\.0\]"),
     "key": ({"key_added": "a/b"}, ValueError, "key_added='a/b' contains '/'"),
     "steps": ({"match_steps": 0.5}, TypeError, "match_steps must be an integer"),

@@ -153,7 +153,7 @@ def test_many_genes_are_trained_on_the_axes_that_stand_out(genes):
 
 BAD = {
     "layer with obsm": ({"use_rep": "X_chosen", "layer": "log"}, ValueError, "Pass use_rep=None"),
-    "genes with the default": ({"use_rep": "X_pca", "genes": "chosen"}, ValueError, r"'X_pca'.*no use for genes"),
+    "genes with the default": ({"use_rep": "X_pca", "genes": "chosen"}, ValueError, r"'X_pca'.*does not accept genes"),
     "layer missing": ({"layer": "log"}, KeyError, "Layer 'log' not found"),
     "gene unknown": ({"genes": ["gene0", "Sox2"]}, KeyError, "Sox2"),
     "column unknown": ({"genes": "highly_variable"}, KeyError, "'highly_variable' not found in adata.var"),

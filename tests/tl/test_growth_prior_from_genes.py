@@ -270,7 +270,7 @@ BAD = {
     "NaN": ({"proliferation": ["other3", "MCM5"]}, ValueError, "NaN or infinity in 1 of the 2 genes"),
     "layer": ({"layer": "log"}, KeyError, "Layer 'log' not found"),
     "mass alone": ({"mass": {0: 1}}, ValueError, "mass needs time_key"),
-    "time alone": ({"time_key": "day"}, ValueError, "time_key='day' has no use without mass"),
+    "time alone": ({"time_key": "day"}, ValueError, "time_key='day' needs mass"),
     "time": ({"time_key": "hour", "mass": "equal"}, KeyError, "Time key 'hour' not found"),
     "totals": ({"time_key": "day", "mass": {0: 1}}, ValueError, "mass needs one total for each"),
     "day": ({"day": 0}, ValueError, "day must be positive"),

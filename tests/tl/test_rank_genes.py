@@ -255,7 +255,7 @@ def test_bad_input_is_refused_and_changes_nothing(data, on_pca, fitted, unchange
         (on_pca.copy(), {"cells": np.ones(5, dtype=bool)}, ValueError, "boolean mask of"),
         (on_pca.copy(), {"cells": [0, 1, 10**6]}, ValueError, "boolean mask of"),
         (on_pca.copy(), {"cells": [0.5, 1.0, 2.0]}, ValueError, "boolean mask of"),
-        (on_pca.copy(), {"by": "velocity", "layer": "log"}, ValueError, "no use by velocity"),
+        (on_pca.copy(), {"by": "velocity", "layer": "log"}, ValueError, "by='velocity' does not accept layer"),
         (fitted.copy(), {"by": "velocity"}, KeyError, r"X_genes.*sc\.pp\.pca"),
         (scaled, {"by": "velocity"}, ValueError, "no longer the matrix"),
         (unfated, {"by": "fate"}, KeyError, r"vgfm_sc\.tl\.fate"),

@@ -40,7 +40,10 @@ def read_clones(adata: ad.AnnData, clone_key: str, rows: Sequence[np.ndarray]) -
     filler = [name for name in map(str, barcodes.categories) if name in NO_BARCODE]
     if filler:
         n = int(np.isin(codes, [k for k, name in enumerate(barcodes.categories) if str(name) in NO_BARCODE]).sum())
-        msg = f"{where} holds {filler} in {n} cells, which would be one clone. Set cells without a barcode to missing."
+        msg = (
+            f"{where} holds {filler} in {n} cells, which would be read as one clone. Set cells without a barcode to "
+            "missing."
+        )
         raise ValueError(msg)
     _check(codes, rows, where)
     return codes
@@ -79,6 +82,6 @@ def _check(codes: np.ndarray, rows: Sequence[np.ndarray], where: str) -> None:
     if n_times.max() == 1:
         msg = (
             f"{where} holds {len(clones)} clones in {n_cells} cells, and none has cells at two time points. Clones "
-            "must be seen at several times; are barcodes named anew at each?"
+            "must be seen at several times. Were barcodes renumbered at each time?"
         )
         raise ValueError(msg)

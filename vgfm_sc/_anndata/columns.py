@@ -47,7 +47,7 @@ def read_categories(adata: ad.AnnData, name: str) -> pd.Categorical:
         raise KeyError(msg)
     column = read_column(adata, name)
     if not isinstance(column, pd.Categorical):
-        msg = f"obs[{name!r}] holds numbers; categories are needed, say with `.astype('category')`."
+        msg = f"obs[{name!r}] holds numbers; categories are needed, for example by `.astype('category')`."
         raise TypeError(msg)
     if not len(column.categories):
         msg = f"obs[{name!r}] is missing in every cell."

@@ -51,9 +51,9 @@ class Conditions:
             known = [self.names[k] for k in found if k != NO_CONDITION]
             others = " and of others that it does not know" if NO_CONDITION in found else ""
             msg = (
-                f"The fit has conditions, by obs[{self.key!r}]; {what} are of {known}{others}. Name the one to be "
-                f"under, condition={self.names[0]!r}, or pass the cells of one, "
-                f"adata[adata.obs[{self.key!r}] == {self.names[0]!r}].copy()."
+                f"The fit has several conditions of obs[{self.key!r}], and {what} are of {known}{others}. Choose one "
+                f"with condition={self.names[0]!r}, or pass the cells of one, adata[adata.obs[{self.key!r}] == "
+                f"{self.names[0]!r}].copy()."
             )
             raise ValueError(msg)
         return int(found[0])
@@ -95,9 +95,9 @@ def read_conditions(
     missing = int((column.codes < 0).sum())
     if missing:
         msg = (
-            f"{where} is missing for {missing} of {adata.n_obs} cells. Give them a condition or drop them. Cells of "
-            "the first time from which several conditions start may be labelled as any one of these: conditions "
-            "without cells at that time start from them."
+            f"{where} is missing for {missing} of {adata.n_obs} cells. Give them a condition or drop them. Cells from "
+            "which several conditions start may be labelled as any one of these: conditions without cells at the "
+            "first time start from those of the others."
         )
         raise ValueError(msg)
     names = [str(category) for category in column.categories]
@@ -118,9 +118,9 @@ def read_conditions(
     alone = [name for name, at in zip(names, sampled, strict=True) if not at[1:].any()]
     if alone:
         msg = (
-            f"{where}: {alone} have cells at the first time alone, {time_points[0]:g}, and no course to fit. Drop "
-            "them, or, if they are what other conditions start from, give them the label of one of these: conditions "
-            "without cells at that time start from them."
+            f"{where}: {alone} have cells at the first time alone, {time_points[0]:g}, so there is no course to fit. "
+            "Drop them. Or, if other conditions start from these cells, give them the label of one of those: "
+            "conditions without cells at that time start from them."
         )
         raise ValueError(msg)
     return Conditions(condition_key, names, codes, sampled)
@@ -132,7 +132,7 @@ def fitted_conditions(adata: ad.AnnData, params: Any) -> Conditions | None:
         return None
     key, names = str(params["condition_key"]), [str(name) for name in params["conditions"]]
     if key not in adata.obs:
-        msg = f"The fit is of the conditions of obs[{key!r}], which is missing. Available: {list(adata.obs.columns)}."
+        msg = f"The fit used the conditions of obs[{key!r}], which is missing. Available: {list(adata.obs.columns)}."
         raise KeyError(msg)
     codes = pd.Index(names).get_indexer(adata.obs[key].astype(str).to_numpy(dtype=object))
     return Conditions(key, names, codes, np.asarray(params["condition_sampled"], dtype=bool))

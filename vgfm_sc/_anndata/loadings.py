@@ -72,9 +72,9 @@ def _of_pca(adata: ad.AnnData, key: str, use_rep: str) -> Loadings:
     varm, uns = ("PCs", "pca") if use_rep == "X_pca" else (use_rep, use_rep)  # as scanpy names them
     if varm not in adata.varm:
         msg = (
-            f"The fit under {key!r} is on obsm[{use_rep!r}], and adata.varm has no {varm!r} that would lead from there "
-            f"to genes. Available: {list(adata.varm)}. Genes can be told in a fit on a PCA of this object (run "
-            "`sc.pp.pca(adata)`, then `vgfm_sc.tl.fit(adata, time_key=...)`) or on genes themselves "
+            f"The fit under {key!r} uses obsm[{use_rep!r}], and adata.varm has no {varm!r} to translate it into genes. "
+            f"Available: {list(adata.varm)}. Results for genes need a fit on a PCA of this object (run "
+            "`sc.pp.pca(adata)`, then `vgfm_sc.tl.fit(adata, time_key=...)`) or on the genes themselves "
             "(`vgfm_sc.tl.fit(adata, time_key=..., use_rep=None)`)."
         )
         raise KeyError(msg)
@@ -82,8 +82,8 @@ def _of_pca(adata: ad.AnnData, key: str, use_rep: str) -> Loadings:
     matrix = np.asarray(adata.varm[varm], dtype=float)
     if matrix.shape != (adata.n_vars, x.shape[1]):
         msg = (
-            f"varm[{varm!r}] has shape {matrix.shape}, obsm[{use_rep!r}] has {x.shape[1]} dimensions: they are not of "
-            "one PCA. Run `sc.pp.pca(adata)` and `vgfm_sc.tl.fit` again."
+            f"varm[{varm!r}] has shape {matrix.shape}, obsm[{use_rep!r}] has {x.shape[1]} dimensions: they come from "
+            "different PCAs. Run `sc.pp.pca(adata)` and `vgfm_sc.tl.fit` again."
         )
         raise ValueError(msg)
     layer = _layer(adata, uns)
@@ -119,7 +119,7 @@ def _check(
         where = "adata.X" if layer is None else f"layers[{layer!r}]"
         msg = (
             f"{where} is no longer the matrix that obsm[{use_rep!r}] was computed from: the loadings miss {missed:.0%} "
-            "of it. Was it scaled, normalised anew or replaced, or were genes dropped, after the PCA? Put that matrix "
-            "back, or run `sc.pp.pca(adata)` and `vgfm_sc.tl.fit` again."
+            "of it. Was it scaled, normalised again or replaced after the PCA, or were genes dropped? Restore that "
+            "matrix, or run `sc.pp.pca(adata)` and `vgfm_sc.tl.fit` again."
         )
         raise ValueError(msg)

@@ -19,7 +19,7 @@ def check_readable(adata: Any) -> None:
 def check_has_genes(adata: Any) -> None:
     """Refuse a MuData where expression is needed."""
     if hasattr(adata, "mod"):
-        msg = f"A {type(adata).__name__} has expression in its modalities alone. Pass {_any_of(adata.mod)}."
+        msg = f"A {type(adata).__name__} holds expression only in its modalities. Pass {_any_of(adata.mod)}."
         raise TypeError(msg)
 
 

@@ -40,8 +40,8 @@ def read_perturbed_positions(
     end = "" if short == fitted_basis(adata, key) else f"_{short}"
     if any(f"{which}{end}" not in stored for which in POSITIONS):
         msg = (
-            f"The perturbed trajectories have not been laid on {basis!r}. Run `vgfm_sc.tl.project(adata, {basis!r}"
-            f"{named(key)})` after `vgfm_sc.tl.perturb`."
+            f"The perturbed trajectories have not been projected onto {basis!r}. Run `vgfm_sc.tl.project(adata, "
+            f"{basis!r}{named(key)})` after `vgfm_sc.tl.perturb`."
         )
         raise KeyError(msg)
     unchanged, changed = (np.asarray(stored[f"{which}{end}"], dtype=float) for which in POSITIONS)

@@ -38,8 +38,8 @@ class Representation(NamedTuple):
         useless = [name for name, value in (("layer", layer), ("genes", genes)) if value is not None]
         if useless:
             msg = (
-                f"use_rep={use_rep!r} is a key of obsm and has no use for {' and '.join(useless)}. "
-                "Pass use_rep=None to fit expression."
+                f"use_rep={use_rep!r} is a key of obsm and does not accept {' and '.join(useless)}. Pass use_rep=None "
+                "to fit expression."
             )
             raise ValueError(msg)
         return cls(use_rep)
@@ -109,7 +109,7 @@ def _names(adata: ad.AnnData, genes: Sequence[str] | str | None) -> np.ndarray:
             raise TypeError(msg)
         names = adata.var_names[column.to_numpy(dtype=bool)]
     elif not isinstance(genes, Iterable):
-        msg = f"genes must be a list of names or a boolean column of var, say 'highly_variable'; got {genes!r}."
+        msg = f"genes must be a list of names or a boolean column of var, such as 'highly_variable'; got {genes!r}."
         raise TypeError(msg)
     else:
         names = pd.Index([str(name) for name in genes])

@@ -147,8 +147,8 @@ def read_positions(adata: ad.AnnData, key: str, basis: str) -> np.ndarray:
         return np.asarray(trajectories["positions"], dtype=float)
     if f"positions_{short}" not in trajectories:
         msg = (
-            f"The trajectories have not been laid on {basis!r}. Run `vgfm_sc.tl.project(adata, {basis!r}{named(key)})`"
-            " after `vgfm_sc.tl.simulate`."
+            f"The trajectories have not been projected onto {basis!r}. Run `vgfm_sc.tl.project(adata, "
+            f"{basis!r}{named(key)})` after `vgfm_sc.tl.simulate`."
         )
         raise KeyError(msg)
     return np.asarray(trajectories[f"positions_{short}"], dtype=float)

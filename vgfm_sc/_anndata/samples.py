@@ -157,6 +157,6 @@ def fitted_samples(adata: ad.AnnData, params: Mapping[str, Any], names: list[str
     """The number of each cell's sample among ``names``, those of the fit; -1 in cells of others."""
     key = str(params["sample_key"])
     if key not in adata.obs:
-        msg = f"The fit is of the samples of obs[{key!r}], which is missing. Available: {list(adata.obs.columns)}."
+        msg = f"The fit used the samples of obs[{key!r}], which is missing. Available: {list(adata.obs.columns)}."
         raise KeyError(msg)
     return pd.Index(names).get_indexer(adata.obs[key].astype(str).to_numpy(dtype=object))

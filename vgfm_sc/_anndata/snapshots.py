@@ -121,8 +121,9 @@ def read_sampling(
     if gaps.min() <= SAME_TIME * np.ptp(time_points):
         k = int(gaps.argmin())
         msg = (
-            f"Times {float(time_points[k])!r} and {float(time_points[k + 1])!r} of obs[{time_key!r}] are a millionth "
-            "of the time course apart or less. Make them one if they are the same, or drop the time far from both."
+            f"Times {float(time_points[k])!r} and {float(time_points[k + 1])!r} of obs[{time_key!r}] differ by a "
+            "millionth of the time course or less. Make them one if they are the same; otherwise, drop the time far "
+            "from both."
         )
         raise ValueError(msg)
     rows = [np.flatnonzero(which == k) for k in range(len(time_points))]
@@ -131,7 +132,7 @@ def read_sampling(
         some = ", ".join(small[:MOST_NAMED]) + (", ..." if len(small) > MOST_NAMED else "")
         msg = (
             f"{len(small)} of {len(time_points)} time points of obs[{time_key!r}] have fewer than 2 cells: {some}. "
-            "Drop them or merge them with a neighbour; a continuous time, such as a pseudotime, is no sampling time."
+            "Drop them or merge them with a neighbour; a continuous time, such as a pseudotime, is not a sampling time."
         )
         raise ValueError(msg)
     labels = None if time_map is None else {str(label): float(t) for label, t in time_map.items()}

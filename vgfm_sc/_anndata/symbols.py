@@ -46,9 +46,9 @@ def read_symbols(
             missing.append(symbol)
     if not found:
         msg = (
-            f"None of the {len(symbols)} genes of {argument} is in adata.var_names. Sought, in either case of "
-            f"spelling: {list(symbols[:MOST_NAMED])}; there: {list(there)[:MOST_NAMED]}. If var_names are not symbols, "
-            "set them to the column of var that holds the symbols."
+            f"None of the {len(symbols)} genes of {argument} is in adata.var_names, whatever the case of the letters. "
+            f"Searched: {list(symbols[:MOST_NAMED])}; there: {list(there)[:MOST_NAMED]}. If var_names are not "
+            "symbols, set them to the column of var that holds the symbols."
         )
         raise KeyError(msg)
     return Symbols(list(found), missing)

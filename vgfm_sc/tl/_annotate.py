@@ -17,7 +17,7 @@ def annotate(
     """Carry labels, measurements and genes from the cells to the simulated trajectories.
 
     A simulated cell gets the weighted mean of the 30 observed cells nearest to it in the representation, over all time
-    points and conditions; of labels, the one that weighs most. Cells without a value are not asked.
+    points and conditions; of labels, the one that weighs most. Missing values are ignored.
 
     Parameters
     ----------

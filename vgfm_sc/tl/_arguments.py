@@ -43,8 +43,8 @@ def check_takes_prior(method: methods.Method) -> None:
     """Refuse a method in which no cell may differ in growth."""
     if method.name in ALIKE:
         msg = (
-            f"method={method.name!r} makes all cells grow alike and has no use for growth_prior. Use method='vgfm', "
-            "which with a large rho follows the prior closely: method=vgfm_sc.methods.vgfm(rho=100)."
+            f"method={method.name!r} makes all cells grow alike and has no use for growth_prior. Use method='vgfm'; "
+            "with a large rho it follows the prior closely: method=vgfm_sc.methods.vgfm(rho=100)."
         )
         raise ValueError(msg)
 
@@ -89,13 +89,13 @@ def warn_of_space(representation: _anndata.Representation, x: np.ndarray) -> Non
     where, name = representation.where, representation.name.lower()
     if representation.use_rep is None and (x >= 0).all() and (x == np.round(x)).all():
         msg = (
-            f"{where} holds whole numbers, as counts are: distances are then those of library size. Normalise and take "
-            "logs first (`sc.pp.normalize_total`, `sc.pp.log1p`)."
+            f"{where} holds whole numbers, as counts are, so distances mostly reflect library size. Normalise and "
+            "log-transform first (`sc.pp.normalize_total`, `sc.pp.log1p`)."
         )
     elif any(embedding in name for embedding in ("umap", "tsne")):
         msg = (
-            f"{where} is made to be looked at: distances in it mean little, and with them velocity and growth. Fit "
-            "'X_pca' or a latent space, and lay the result on the embedding with `vgfm_sc.tl.project`."
+            f"{where} is made to be looked at: its distances mean little, and so would velocity and growth. Fit "
+            "'X_pca' or a latent space, then project the result onto the embedding with `vgfm_sc.tl.project`."
         )
     else:
         return
@@ -110,8 +110,8 @@ def check_units(scaling: Scaling, time_points: np.ndarray) -> None:
     for name, size in sizes.items():
         if not SMALLEST < size < 1 / SMALLEST:
             msg = (
-                f"{name} would be of size {size:.0e}, which single precision does not hold. Choose other units for the "
-                "times or the representation."
+                f"{name} would be of size {size:.0e}, which single precision cannot represent. Choose other units for "
+                "the times or the representation."
             )
             raise ValueError(msg)
 

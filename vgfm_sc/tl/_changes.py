@@ -93,8 +93,9 @@ def _places(adata: AnnData, names: list[str], loadings: _anndata.Loadings, key: 
     there = [name for name in missing if name in adata.var_names]
     if there:
         msg = (
-            f"{there[:MOST_NAMED]} were not part of the PCA or of the genes of the fit under {key!r}, which cannot say "
-            f"what they do. {len(known)} genes can be changed; run `sc.pp.pca` and `vgfm_sc.tl.fit` with more."
+            f"{there[:MOST_NAMED]} were not part of the PCA or of the genes of the fit under {key!r}, so the model "
+            f"cannot predict what they do. {len(known)} genes can be changed; run `sc.pp.pca` and `vgfm_sc.tl.fit` "
+            "with more."
         )
         raise KeyError(msg)
     if missing:
@@ -114,8 +115,8 @@ def checked(genes: Any) -> dict[str, Wanted]:
     """``genes`` if it maps names to what can be made of a gene."""
     if not isinstance(genes, Mapping) or not genes or not all(isinstance(name, str) for name in genes):
         msg = (
-            "genes must map names of genes to what is made of them, such as {'GATA1': 'knockout'} or {'GATA1': 0.0}; "
-            f"got {genes!r}."
+            "genes must map names of genes to changes, such as {'GATA1': 'knockout'} or {'GATA1': 0.0}; got "
+            f"{genes!r}."
         )
         raise TypeError(msg)
     for name, wanted in genes.items():
@@ -181,7 +182,7 @@ def warn(genes: Genes, changes: Sequence[Change], x: np.ndarray, scaling: Scalin
     if few:
         msg = (
             f"The representation carries less than {LEAST_CARRIED:.0%} of the variance of {len(few)} genes: "
-            f"{', '.join(few[:MOST_NAMED])}. What it says of a change of these is hardly about them."
+            f"{', '.join(few[:MOST_NAMED])}. Predicted effects of these genes mean little."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
     now = np.hstack([change.values(x, scaling) for change in changes])

@@ -29,7 +29,7 @@ def of_end(adata: AnnData, cluster_key: str, snapshots: _anndata.Snapshots, end:
     column, rows = _anndata.read_categories(adata, cluster_key), snapshots.rows[end]
     where = f"the {'last' if end else 'first'} time point, {snapshots.time_points[end]:g}"
     if not len(rows):
-        msg = f"adata has no cells of {where}, whose clusters are to be told apart. Pass an object that has them."
+        msg = f"adata has no cells of {where}, where the clusters are read. Pass an object that has them."
         raise ValueError(msg)
     there = column[rows].remove_unused_categories()
     names = [str(category) for category in there.categories]

@@ -36,7 +36,7 @@ def named(given: Mapping[str, str | Method] | Sequence[str | Method], argument: 
             )
             raise ValueError(msg)
         if name in BASELINES:
-            msg = f"A method named {name!r} cannot be told from the baseline of that name. Name it otherwise."
+            msg = f"A method named {name!r} cannot be told from the baseline of that name. Choose another name."
             raise ValueError(msg)
     return dict(pairs)
 

@@ -150,14 +150,14 @@ def samples_told(snapshots: _anndata.Snapshots) -> pd.DataFrame | None:
     if alone.all():
         msg = (
             f"{where}: every time point has one sample{'' if conditions is None else ' of a condition'}, so what "
-            "differs between samples cannot be told from what changes with time. Models of an ensemble draw cells "
-            "again in place of samples, and their spread says nothing of how much samples differ."
+            "differs between samples cannot be separated from what changes with time. Models of an ensemble resample "
+            "cells in place of samples, and their spread does not show how much samples differ."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
     elif alone.any():
         msg = (
             f"{where}: one sample alone at {_names(each.index[alone])}. Models of an ensemble draw its cells again "
-            "there, and their spread says less of how much samples differ."
+            "there, and their spread shows less of the differences between samples."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
     apart = each["first"] > MOST_BETWEEN
@@ -165,7 +165,7 @@ def samples_told(snapshots: _anndata.Snapshots) -> pd.DataFrame | None:
         found = ", ".join(f"{share:.0%} at {_names([at])}" for at, share in each.loc[apart, "first"].items())
         msg = (
             f"{where}: much of the variance lies between samples of one time, {found}. Batch effects look like this, "
-            "and so do samples of other composition. Where they are batches, integrate the samples first (for example "
+            "and so do samples of different composition. If they are batches, integrate the samples first (for example "
             "with scvi-tools or harmony) and fit the integrated representation."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)

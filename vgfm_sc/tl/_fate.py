@@ -128,7 +128,10 @@ def fate(
     _checks.seed(seed)
     _checks.whole("n_runs", n_runs)
     if direction == "backward" and (noise or not descendants):
-        msg = "Origins are read from the flow: leave out noise and descendants, or ask for direction='forward'."
+        msg = (
+            "direction='backward' does not accept noise or descendants=False. Leave them out, or use "
+            "direction='forward'."
+        )
         raise ValueError(msg)
     _, snapshots, models = _model.models_and_cells(adata, key, device)
     _model.check_noise(noise, next(iter(models.values())))
@@ -186,8 +189,9 @@ class _Part(NamedTuple):
         target, there = float(course.time_points[end]), course.rows[end]
         if not len(there) or target != snapshots.time_points[end] or (clusters.labels[there] < 0).all():
             msg = (
-                f"Condition {asked.condition!r} has no cells with a cluster at {snapshots.time_points[end]:g}, to read "
-                f"fates or origins off. Leave its cells out, or name another condition to follow all cells under."
+                f"Condition {asked.condition!r} has no cells with a cluster at {snapshots.time_points[end]:g}, so "
+                "fates and origins cannot be read there. Leave its cells out, or follow all cells under another "
+                "condition with the argument condition."
             )
             raise ValueError(msg)
         _cells.check_covered(course, snapshots.time[asked.rows])

@@ -107,7 +107,7 @@ def fit(
         Column of ``obs`` with lineage barcodes: categories, strings or integers that cells of one clone share, missing
         in cells without one. A cell is then coupled to cells of its own clone rather than to those without a barcode,
         and to these rather than to other clones, in every interval at both ends of which its clone was seen. Barcodes
-        may be wrong: another clone costs more and is not ruled out. Clones seen at one time alone say nothing.
+        may be wrong: another clone costs more but stays possible. Clones seen at one time alone are ignored.
     condition_key
         Column of ``obs`` with conditions, such as control and treated: categories, strings, booleans or integers stored
         as categories. Each condition is a time course of its own, with its own couplings, totals and population sizes;

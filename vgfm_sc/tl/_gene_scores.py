@@ -58,7 +58,7 @@ class GeneSet(NamedTuple):
             self._check_expression(_anndata.read_genes(alone, self.genes), layer)
             values = _by_scanpy(alone, self.genes, self.name, seed)
         if not np.ptp(values) > 0:
-            msg = f"The score of {self.name} is the same in all cells ({values[0]:g}) and tells nothing of growth."
+            msg = f"The score of {self.name} is the same in all cells ({values[0]:g}) and says nothing about growth."
             raise ValueError(msg)
         return Scored(values, self.genes)
 
@@ -73,8 +73,8 @@ class GeneSet(NamedTuple):
             raise ValueError(msg)
         if (x >= 0).all() and (x == np.round(x)).all():
             msg = (
-                f"{where} holds whole numbers, as counts are: scores are then those of library size. Normalise and "
-                "take logs first (`sc.pp.normalize_total`, `sc.pp.log1p`)."
+                f"{where} holds whole numbers, as counts are, so scores mostly reflect library size. Normalise and "
+                "log-transform first (`sc.pp.normalize_total`, `sc.pp.log1p`)."
             )
             warnings.warn(msg, UserWarning, stacklevel=4)
 
@@ -99,6 +99,7 @@ def _by_scanpy(alone: Any, genes: list[str], name: str, seed: int) -> np.ndarray
 
 def _without_controls(alone: Any, genes: list[str], name: str) -> str:
     return (
-        f"scanpy.tl.score_genes cannot compare the {len(genes)} genes of {name} with others of like expression among "
-        f"the {alone.n_vars} of adata. Keep more genes in adata, or pass a score of your own: {name}='<column of obs>'."
+        f"scanpy.tl.score_genes cannot compare the {len(genes)} genes of {name} with others of similar expression "
+        f"among the {alone.n_vars} of adata. Keep more genes in adata, or pass a score of your own: "
+        f"{name}='<column of obs>'."
     )

@@ -26,6 +26,9 @@ def chosen(
         msg = f"cells names {len(index)} of {n_obs} cells; at least {least} are needed."
         raise ValueError(msg)
     if not known[index].all():
-        msg = f"{int((~known[index]).sum())} of the cells are of no time that the fit knows. Leave them out of cells."
+        msg = (
+            f"{int((~known[index]).sum())} of the cells are from times that the fit does not know. Leave them out of "
+            "cells."
+        )
         raise ValueError(msg)
     return index

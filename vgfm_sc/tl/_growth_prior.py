@@ -167,8 +167,8 @@ def _sampling(
         msg = (
             "mass needs time_key, the column of obs with the times of its totals."
             if time_key is None
-            else f"time_key={time_key!r} has no use without mass, the totals that the rates are scaled by. Give both, "
-            "or say with day what unit of time the rates are to have."
+            else f"time_key={time_key!r} needs mass, the totals that set the scale of the rates. Pass both, or set the "
+            "unit of time of the rates with day."
         )
         raise ValueError(msg)
     return None if time_key is None or mass is None else _anndata.read_sampling(adata, time_key, time_map, mass)
@@ -193,8 +193,8 @@ def _learnt(rates: np.ndarray, sampling: _anndata.Sampling) -> tuple[float, pd.D
         f"from {row.time:g} to {row.next_time:g} {row.known:.3g} ({row.expected:.3g})" for row in table.itertuples()
     )
     msg = (
-        f"The prior contradicts the totals. They change by these factors (in brackets what it expects): {intervals}. "
-        f"{told} Check the totals, and the genes; where populations shrink, name genes of apoptosis."
+        "The prior contradicts the totals. They change by these factors (expected by the prior in brackets): "
+        f"{intervals}. {told} Check the totals and the genes; if populations shrink, pass genes of apoptosis."
     )
     warnings.warn(msg, UserWarning, stacklevel=3)
     return scale, table

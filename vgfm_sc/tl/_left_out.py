@@ -23,7 +23,10 @@ APART = 3
 def check_fit_arguments(arguments: Mapping[str, Any]) -> None:
     """Refuse arguments of `fit` that have no meaning where a table is returned."""
     if "method" in arguments:  # `holdout` has a parameter of that name
-        msg = "tl.choose takes its methods as candidates, a list or a mapping of names to methods; it has no method."
+        msg = (
+            "tl.choose does not accept method: it takes its methods as candidates, a list or a mapping of names to "
+            "methods."
+        )
         raise TypeError(msg)
     if "condition_key" in arguments:  # `holdout` has a parameter of that name
         key = arguments["condition_key"]
@@ -34,7 +37,7 @@ def check_fit_arguments(arguments: Mapping[str, Any]) -> None:
         raise TypeError(msg)
     useless = sorted({"copy", "n_models"} & set(arguments))
     if useless:
-        msg = f"Leaving time points out returns a table; it has no use for {', '.join(useless)}."
+        msg = f"Leaving time points out returns a table and does not accept {', '.join(useless)}."
         raise TypeError(msg)
 
 
@@ -55,7 +58,10 @@ def between_others(snapshots: _anndata.Snapshots, times: Any) -> np.ndarray:
     off = np.abs(points[nearest] - wanted) > _anndata.SAME_TIME * np.ptp(points)
     wrong = off | ~np.isin(nearest, inner)
     if wrong.any() or not len(wanted):
-        msg = f"times={wanted.tolist()} cannot be left out: only those between others can, {points[inner].tolist()}."
+        msg = (
+            f"times={wanted.tolist()} cannot be left out; only time points between others can: "
+            f"{points[inner].tolist()}."
+        )
         raise ValueError(msg)
     return np.unique(nearest)
 
@@ -95,8 +101,8 @@ def warn_if_seen(representation: _anndata.Representation, snapshots: _anndata.Sn
     """Warn, at the line that called the tool, of a representation that was fitted on the cells left out too."""
     if has_seen(snapshots.x, np.isin(snapshots.time, snapshots.time_points[left_out])):
         msg = (
-            f"{representation.where} is centred on all cells, those left out among them: it was fitted on what it is "
-            "now to predict. Fit it on the other time points and project these for a stricter comparison."
+            f"{representation.where} is centred on all cells, including those left out, so it has seen what the fit is "
+            "to predict. For a strict comparison, compute it on the other time points and project these cells."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
 

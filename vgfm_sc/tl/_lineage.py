@@ -84,12 +84,12 @@ def _weights(sampling: _anndata.Sampling, cells: Any) -> tuple[np.ndarray, float
     given = np.asarray(cells)
     if given.dtype.kind == "f" and given.shape == (n_obs,):
         if not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
-            msg = "The weights in cells must be finite and at least 0, with some above; 0 for cells not meant."
+            msg = "The weights in cells must be finite and at least 0, with some above 0; use 0 for cells to leave out."
             raise ValueError(msg)
         return given.astype(float), _cells.positions(sampling, np.flatnonzero(given), "cells", "weights")[1]
     index, time = _cells.positions(sampling, cells, "cells", f"{n_obs} weights (floating-point numbers)")
     if len(np.unique(index)) < len(index):
-        msg = "Positions in cells come more than once. Give each once, or weights as floating-point numbers."
+        msg = "cells names some positions more than once. Name each once, or pass weights as floating-point numbers."
         raise ValueError(msg)
     weights = np.zeros(n_obs)
     weights[index] = 1

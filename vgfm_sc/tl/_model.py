@@ -71,8 +71,8 @@ def models_and_cells(
     if not np.isin(found, points).all():
         now = str(found[:MOST_NAMED].tolist()).replace("]", ", ...]" if len(found) > MOST_NAMED else "]")
         msg = (
-            f"obs[{params['time_key']!r}] holds {now} in cells that were fitted, the fit knows {points.tolist()}. "
-            "Put its times back, or run `vgfm_sc.tl.fit` again."
+            f"obs[{params['time_key']!r}] holds {now} in fitted cells, but the fit knows {points.tolist()}. Restore "
+            "its times, or run `vgfm_sc.tl.fit` again."
         )
         raise ValueError(msg)
     some = known[np.linspace(0, len(known) - 1, min(CELLS_COMPARED, len(known))).round().astype(int)]
@@ -84,10 +84,10 @@ def models_and_cells(
         off = np.linalg.norm(again - velocity[some], axis=1)
         if np.median(off) > MOST_OFF * np.sqrt((velocity[some] ** 2).sum(axis=1).mean()):
             msg = (
-                f"{_anndata.Representation.stored(params).where} or obs[{params['time_key']!r}] is not what was fitted"
-                ": where the cells stand now the model does not give the velocity stored with the fit. Put the fitted "
-                "ones back, or run `vgfm_sc.tl.fit` again. On a subset of cells keep the representation of all: one "
-                "made anew is another space."
+                f"{_anndata.Representation.stored(params).where} or obs[{params['time_key']!r}] is not what was "
+                "fitted: the model does not give the stored velocity at the present positions. Restore the fitted "
+                "values, or run `vgfm_sc.tl.fit` again. For a subset of the cells keep the representation of all: a "
+                "recomputed one is another space."
             )
             raise ValueError(msg)
     return result, snapshots, models
@@ -109,8 +109,8 @@ def own(
     unknown = int((codes == _anndata.NO_CONDITION).sum())
     if unknown:
         msg = (
-            f"{unknown} cells are of no condition of obs[{conditions.key!r}] that the fit knows, {conditions.names}. "
-            "Leave them out."
+            f"{unknown} cells have a condition in obs[{conditions.key!r}] that the fit does not know. It knows "
+            f"{conditions.names}. Leave these cells out."
         )
         raise ValueError(msg)
     return [Asked(conditions.names[k], rows[codes == k], models[conditions.names[k]]) for k in np.unique(codes)]

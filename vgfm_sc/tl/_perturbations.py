@@ -66,8 +66,8 @@ class Setting(NamedTuple):
         if self.of == "cells" and n_replicates is None:
             msg = (
                 "This fit has one model, so intervals and p-values only say what another draw of cells would change. "
-                "Genes that do nothing often come out as significant by what this model has learnt by chance. Fit with "
-                "n_models=5 to cover that, or pass n_replicates if replicates of cells are meant."
+                "Genes that do nothing often appear significant because of what this model has learnt by chance. Fit "
+                "with n_models=5 to account for that. To keep replicates of cells, pass n_replicates."
             )
             warnings.warn(msg, UserWarning, stacklevel=3)
 

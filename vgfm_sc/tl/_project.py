@@ -13,7 +13,7 @@ from vgfm_sc.tl._model import models_and_cells
 def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int = 0, device: str = "auto") -> None:
     """Lay velocities and simulated trajectories on an embedding.
 
-    Call it again when the embedding has been made anew, or cells have been simulated again.
+    Call it again after the embedding was recomputed or cells were simulated again.
 
     Parameters
     ----------

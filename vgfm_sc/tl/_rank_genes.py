@@ -192,7 +192,10 @@ def _by_correlation(
 
 def _by_velocity(adata: AnnData, layer: str | None, rows: np.ndarray, key: str) -> pd.DataFrame:
     if layer is not None:
-        msg = f"layer={layer!r} has no use by velocity, which is in units of what the PCA or the fit was computed on."
+        msg = (
+            f"by='velocity' does not accept layer, got {layer!r}: velocity is in units of the matrix that the PCA or "
+            "the fit was computed on."
+        )
         raise ValueError(msg)
     loadings = _anndata.read_loadings(adata, key)
     found = ranking.mean_velocities(_anndata.read_velocity(adata, key)[rows], loadings.matrix, loadings.sd)

@@ -98,8 +98,8 @@ def _places(adata: AnnData, loadings: _anndata.Loadings, genes: Sequence[str] | 
     unseen = [name for name, position in zip(names, positions.tolist(), strict=True) if position not in place_of]
     if unseen:
         msg = (
-            f"{unseen} were not among the {len(place_of)} genes of the PCA or the fit: nothing is known of them. "
-            "Make a PCA that has them (`mask_var` of `sc.pp.pca`) and fit again."
+            f"{unseen} were not among the {len(place_of)} genes of the PCA or the fit, so nothing is known about them. "
+            "Compute a PCA that includes them (`mask_var` of `sc.pp.pca`) and fit again."
         )
         raise ValueError(msg)
     return np.asarray([place_of[position] for position in positions.tolist()])

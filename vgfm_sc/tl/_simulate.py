@@ -131,7 +131,7 @@ def simulate(
     _checks.real("step", step)
     check_noise(noise, model)
     if branching and grid[-1] < first:
-        msg = "A run with branching goes forward only. Leave it out to go backward, or name later times."
+        msg = "A run with branching goes forward only. Leave branching out to go backward, or pass later times."
         raise ValueError(msg)
     name = _anndata.condition_meant(adata, key, condition)
     share = len(np.unique(cells)) / _n_at(snapshots, first, name)

@@ -146,7 +146,7 @@ def read(adata: AnnData, reference: str, other: str, cluster_key: str | None, ke
     there = np.unique(labels[ending])
     ends = Ends(snapshots.x[ending], np.eye(len(known))[labels[ending]][:, there])
     if cluster_key is not None and not len(ending):
-        msg = f"obs[{cluster_key!r}] is missing in all cells at {last:g}, where fates are told apart."
+        msg = f"obs[{cluster_key!r}] is missing in all cells at {last:g}, where fates are read."
         raise ValueError(msg)
     r = len(_anndata.read_members(adata, key))
     first, second = (
