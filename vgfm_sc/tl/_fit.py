@@ -46,7 +46,7 @@ def fit(
     match_lr: float = 0.01,
     fit_steps: int = 200,
     fit_cells: int = 1024,
-    fit_lr: float = 0.002,
+    fit_lr: float = 0.001,
     mass_weight: float = 1.0,
     patience: int | None = None,
     score: bool = True,
