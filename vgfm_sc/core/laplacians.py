@@ -139,7 +139,8 @@ def _positive(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     columns = plan.col_indices().cpu().numpy()
     values = plan.values().cpu().numpy() * system.u.cpu().numpy()[rows] * system.v.cpu().numpy()[columns]
     held = values > 0
-    return rows[held], columns[held], values[held]
+    narrow = np.int32  # all that scipy's graphs take, whatever its version
+    return rows[held].astype(narrow), columns[held].astype(narrow), values[held]
 
 
 def _forest(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -59,7 +59,7 @@ def test_plans_of_hard_data_converge(make, method, eps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("eps", [1e-4, 2e-3, 0.02, 1.0])
+@pytest.mark.parametrize("eps", [1e-4, 2e-3])
 @pytest.mark.parametrize("method", METHODS)
 def test_plans_of_heavy_tails_converge(method, eps):
     found = coupled(*unitless(*heavy(1500, 1200, 50)), METHODS[method](eps))
