@@ -65,7 +65,10 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+SLOW = [pytest.param(way, marks=pytest.mark.slow) if way == "parts" else way for way in WAYS]
+
+
+@pytest.mark.parametrize("way", SLOW)
 def test_a_fit_is_the_same_there(course, way, monkeypatch):
     settings = {"use_rep": "X_state", **TINY, **WAYS[way]}
     if way == "parts":

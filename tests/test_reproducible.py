@@ -48,6 +48,7 @@ def test_another_seed_is_another_result(alone):
     assert not np.array_equal(alone[0]["weights.velocity.0.weight"], alone[1]["weights.velocity.0.weight"])
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_agree_with_this_one_to_the_last_bit(alone, small, tmp_path):
     header = "from __future__ import annotations\nimport numpy as np, torch\nfrom vgfm_sc import datasets, tl\n"
     running = []

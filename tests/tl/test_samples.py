@@ -190,8 +190,12 @@ def test_times_left_out_are_compared_with_the_mean_sample(cells):
 
 
 def test_the_same_seed_gives_the_same_ensemble(cells, fitted):
-    again = tl.fit(cells, "time", copy=True, n_models=4, **QUICK)
-    np.testing.assert_array_equal(again.obs["vgfm_growth_sd"], fitted.obs["vgfm_growth_sd"])
+    drawn = [_models.again(samples_of(cells), np.random.default_rng(3)) for _ in range(2)]
+    np.testing.assert_array_equal(drawn[0][1], drawn[1][1])
+    again = tl.fit(cells, "time", copy=True, n_models=2, **QUICK)
+    np.testing.assert_array_equal(again.uns["vgfm"]["samples"]["drawn"][0], fitted.uns["vgfm"]["samples"]["drawn"][0])
+    for name, value in again.uns["vgfm"]["ensemble"]["1"].items():
+        np.testing.assert_array_equal(value, fitted.uns["vgfm"]["ensemble"]["1"][name])
 
 
 def test_cells_held_out_leave_few_of_a_sample_and_the_draw_goes_on():
