@@ -42,7 +42,9 @@ def test_the_solution_is_that_of_the_dense_matrix(shape, chance):
 
 
 @pytest.mark.parametrize("shape", [(40, 55), (55, 40)])
-def test_the_whole_plan_is_inverted(shape):
+@pytest.mark.parametrize("block", [7, 1024])
+def test_the_whole_plan_is_inverted_a_block_of_rows_at_a_time(shape, block, monkeypatch):
+    monkeypatch.setattr(laplacians, "BLOCK_ROWS", block)
     system, inverse = system_of(*shape, slack=1e-3)
     rhs = torch.randn(shape[0], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(laplacians._whole(system)(rhs), inverse @ rhs, rtol=1e-5, atol=1e-5)

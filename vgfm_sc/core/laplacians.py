@@ -9,7 +9,7 @@ plan. A small plan with many entries is factorised whole, as a dense matrix.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,9 @@ FEW_ENTRIES = 4
 
 MOST_DENSE = 2000
 """Cells of the smaller side up to which a plan of many entries is factorised dense: 32 MB, a second at most."""
+
+BLOCK_ROWS = 1024
+"""Rows of a plan that are dense at once."""
 
 STRONG = 0.1
 """An entry is kept beside the forest when it holds more than this share of its row or of its column."""
@@ -95,23 +98,39 @@ class Systems:
 
 def _whole(system: System) -> Solve:
     """The inverse, by a Cholesky factorisation of what elimination of the larger side leaves."""
-    plan, _, u, v, source, target = system
-    p = u[:, None] * plan.to_dense() * v
+    plan, transpose, u, v, source, target = system
     by_source = len(source) <= len(target)
-    if not by_source:
-        p, source, target = p.T, target, source
-    schur = (p / -target) @ p.T
-    schur.diagonal().add_(source)
-    scale = (schur.diagonal() + PINNED * source).rsqrt()
+    gone_by_row, kept_factor, gone_factor, kept, gone = (
+        (transpose, u, v, source, target) if by_source else (plan, v, u, target, source)
+    )
+    schur = kept.diag()
+    for rows, entries in _blocks(gone_by_row):
+        p = gone_factor[rows, None] * entries * kept_factor
+        schur.addmm_(p.T, p / gone[rows, None], alpha=-1)
+    scale = (schur.diagonal() + PINNED * kept).rsqrt()
     schur.mul_(scale[:, None]).mul_(scale).diagonal().add_(PINNED)
     factor, failed = torch.linalg.cholesky_ex(schur)
     if failed:  # rounding has the better of what couples the cells
-        return lambda z: z / system.source
+        return lambda z: z / source
 
     def inverse(z: Tensor) -> Tensor:
         return scale * torch.cholesky_solve((scale * z)[:, None], factor)[:, 0]
 
-    return inverse if by_source else lambda z: (z + p.T @ inverse(p @ (z / target))) / target
+    if by_source:
+        return inverse
+    return lambda z: (z + u * (plan @ (v * inverse(v * (transpose @ (u * (z / source))))))) / source
+
+
+def _blocks(matrix: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Some rows at a time, dense: the whole of two snapshots is never held."""
+    pointers, columns, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
+    for first in range(0, matrix.shape[0], BLOCK_ROWS):
+        held = pointers[first : first + BLOCK_ROWS + 1]
+        rows = torch.arange(len(held) - 1, device=held.device).repeat_interleave(held.diff())
+        entries = slice(int(held[0]), int(held[-1]))
+        dense = values.new_zeros(len(held) - 1, matrix.shape[1])
+        dense[rows, columns[entries]] = values[entries]
+        yield slice(first, first + len(held) - 1), dense
 
 
 def _strongest(system: System) -> Solve:
