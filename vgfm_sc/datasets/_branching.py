@@ -72,9 +72,9 @@ def branching(
         what is done to them: ``"growth"`` doubles the growth of fate a, ``"fate"`` leads 70% of them to fate a in place
         of 50%, ``"none"`` changes nothing. Control cells are those of the same call without a treatment.
     n_samples
-        With a number, the cells of each time, and of each condition there, come from that many samples, as from animals
-        of which each is looked at once. Samples differ: by 5% (standard deviation) in the growth of fate a, by 10% in
-        their numbers of cells at the start, and by a twentieth of the effect of ``treatment="fate"`` in where cells go.
+        With a number, the cells of each time and condition come from that many samples, as if from animals that are
+        each sampled once. Samples differ by 5% (standard deviation) in the growth of fate a, by 10% in their numbers of
+        cells at the start, and by a twentieth of the effect of ``treatment="fate"`` in where cells go.
     seed
         Of the cells, and of all else that is drawn.
     space_seed

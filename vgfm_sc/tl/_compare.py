@@ -24,14 +24,14 @@ def compare(
 ) -> pd.DataFrame:
     """Compare two conditions of a fit, such as control and treated: growth, velocity, fates and mass.
 
-    Growth and velocity are compared at the same cells and times, those of both conditions, each asked with the model of
-    one and of the other. Fates and mass are those of each condition's own starting cells, followed to the last time
-    that both conditions have.
+    Growth and velocity are evaluated at the cells of both conditions, each cell at its own time, once with the model of
+    either condition. For fates and mass, the starting cells of each condition are followed to the last time that both
+    conditions have.
 
-    Intervals and tests come from the models of an ensemble (``n_models`` of `vgfm_sc.tl.fit`). Fit with ``sample_key``
-    for intervals that say what other animals would change: each model then has samples drawn again. Without, they only
-    say what other cells of the same animals would change, and what differs between two animals for no reason looks like
-    an effect of the treatment.
+    Intervals and tests use the models of an ensemble (``n_models`` of `vgfm_sc.tl.fit`). Fit with ``sample_key`` for
+    intervals that cover the variation between animals: each model is then trained on resampled animals. Without it,
+    they cover only the variation between cells of the same animals, and a chance difference between two animals can
+    look like an effect of the treatment.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def compare(
     ``effect``, ``cluster``
         ``"growth"`` and ``"velocity"`` of each cluster; ``"fate"`` for each cluster of the last time; ``"mass"``.
     ``reference``, ``other``
-        Mean growth rate of the cluster, in both conditions over the same cells, where those of each condition together
-        weigh alike; speed of its mean velocity; share of the descendants in the cluster; mass that a starting cell has
-        come to.
+        Mean growth rate of the cluster, over the same cells in both columns, where the cells of each condition have
+        half the weight; speed of its mean velocity; share of the descendants in the cluster; final mass of a starting
+        cell.
     ``estimate``
         Mean over the models of: the difference of growth; of shares; of log mass; for velocity the length of the mean
         difference, which is above 0 also where nothing differs.
