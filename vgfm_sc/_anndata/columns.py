@@ -8,6 +8,7 @@ import pandas as pd
 
 from vgfm_sc._anndata.expression import check_layer
 from vgfm_sc._anndata.keys import check_name
+from vgfm_sc._anndata.modalities import owners
 
 
 def read_column(adata: ad.AnnData, name: str, layer: str | None = None) -> pd.Categorical | np.ndarray:
@@ -53,3 +54,33 @@ def read_categories(adata: ad.AnnData, name: str) -> pd.Categorical:
         msg = f"obs[{name!r}] is missing in every cell."
         raise ValueError(msg)
     return column
+
+
+def read_groups(
+    adata: ad.AnnData, name: str, argument: str, what: str, advice: str = ""
+) -> tuple[list[str], np.ndarray]:
+    """Names of the conditions or samples in ``obs[name]``, and the number of each cell's, shape ``(n_obs,)``.
+
+    There are at least two, and every cell has one. Errors speak of ``what``, such as ``"condition"``, and add
+    ``advice`` where cells have none.
+    """
+    check_name(name, argument)
+    if name not in adata.obs:
+        msg = (
+            f"{what.capitalize()} column {name!r} not found in adata.obs. Available: {list(adata.obs.columns)}."
+            f"{owners(adata, 'obs', name)}"
+        )
+        raise KeyError(msg)
+    column, where = read_categories(adata, name), f"obs[{name!r}]"
+    missing = int((column.codes < 0).sum())
+    if missing:
+        msg = f"{where} is missing for {missing} of {adata.n_obs} cells. Give them a {what} or drop them.{advice}"
+        raise ValueError(msg)
+    names = [str(category) for category in column.categories]
+    if len(names) == 1:
+        msg = f"{where} holds one {what}, {names[0]!r}; at least two are needed. Leave {argument} out."
+        raise ValueError(msg)
+    if len(set(names)) < len(names):
+        msg = f"{where} holds values that read alike: {names}. Rename them."
+        raise ValueError(msg)
+    return names, column.codes.astype(np.int64)

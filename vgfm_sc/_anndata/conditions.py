@@ -10,14 +10,18 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from vgfm_sc._anndata.columns import read_categories
-from vgfm_sc._anndata.keys import check_name
-from vgfm_sc._anndata.modalities import owners
+from vgfm_sc._anndata.columns import read_groups
 
 FEWEST = 2
 """Cells of a condition at a time that can be coupled."""
 
 NO_CONDITIONS = "condition={!r}, but the fit has no conditions. Run `vgfm_sc.tl.fit` with condition_key."
+
+MISSING = (
+    " Cells from which several conditions start may be labelled as any one of these: conditions without cells at the "
+    "first time start from those of the others."
+)
+"""Said of cells without a condition."""
 
 NO_CONDITION = -1
 """Code of a cell whose condition the fit does not know."""
@@ -84,30 +88,8 @@ def read_conditions(
     adata: ad.AnnData, condition_key: str, rows: Sequence[np.ndarray], time_points: np.ndarray
 ) -> Conditions:
     """``obs[condition_key]`` of all cells, checked; ``rows``: positions of the cells of each time point."""
-    check_name(condition_key, "condition_key")
-    if condition_key not in adata.obs:
-        msg = (
-            f"Condition column {condition_key!r} not found in adata.obs. Available: {list(adata.obs.columns)}."
-            f"{owners(adata, 'obs', condition_key)}"
-        )
-        raise KeyError(msg)
-    column, where = read_categories(adata, condition_key), f"obs[{condition_key!r}]"
-    missing = int((column.codes < 0).sum())
-    if missing:
-        msg = (
-            f"{where} is missing for {missing} of {adata.n_obs} cells. Give them a condition or drop them. Cells from "
-            "which several conditions start may be labelled as any one of these: conditions without cells at the "
-            "first time start from those of the others."
-        )
-        raise ValueError(msg)
-    names = [str(category) for category in column.categories]
-    if len(names) == 1:
-        msg = f"{where} holds one condition, {names[0]!r}; at least two are needed. Leave condition_key out."
-        raise ValueError(msg)
-    if len(set(names)) < len(names):
-        msg = f"{where} holds values that read alike: {names}. Rename them."
-        raise ValueError(msg)
-    codes = column.codes.astype(np.int64)
+    names, codes = read_groups(adata, condition_key, "condition_key", "condition", MISSING)
+    where = f"obs[{condition_key!r}]"
     counts = np.stack([np.bincount(codes[cells], minlength=len(names)) for cells in rows], axis=1)
     few = {name: _times(time_points[(0 < n) & (n < FEWEST)]) for name, n in zip(names, counts, strict=True)}
     if any(few.values()):

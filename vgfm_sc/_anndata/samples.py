@@ -10,11 +10,9 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from vgfm_sc._anndata.columns import read_categories
+from vgfm_sc._anndata.columns import read_groups
 from vgfm_sc._anndata.groups import Groups
-from vgfm_sc._anndata.keys import check_name
 from vgfm_sc._anndata.masses import COUNTS, EQUAL, read_numbers
-from vgfm_sc._anndata.modalities import owners
 
 FEWEST = 2
 """Cells of a sample at a time: without a second there is no variance within it."""
@@ -74,18 +72,12 @@ class Samples:
         rows: list[dict[str, Any]] = []
         for cells, j, k in zip(groups.rows, groups.place, groups.number, strict=True):
             found, first, counts = np.unique(self.codes[cells], return_index=True, return_counts=True)
-            rows += [
-                {
-                    "sample": self.names[code],
-                    **({} if conditions is None else {"condition": conditions[k]}),
-                    "time": float(time_points[j]),
-                    "cells": int(n),
-                    "size": np.nan if self.sizes is None else float(self.sizes[cell]),
-                    "between": between,
-                }
-                for between in (share_between(x[cells], self.codes[cells]),)
-                for code, cell, n in zip(found, cells[first], counts, strict=True)
-            ]
+            between = share_between(x[cells], self.codes[cells])
+            of = {} if conditions is None else {"condition": conditions[k]}
+            for code, cell, n in zip(found, cells[first], counts, strict=True):
+                size = np.nan if self.sizes is None else float(self.sizes[cell])
+                row = {"sample": self.names[code], **of, "time": float(time_points[j])}
+                rows.append({**row, "cells": int(n), "size": size, "between": between})
         return pd.DataFrame(rows)
 
 
@@ -108,26 +100,8 @@ def share_between(x: np.ndarray, codes: np.ndarray) -> float:
 
 def read_samples(adata: ad.AnnData, sample_key: str, groups: Groups, mass: str | Mapping[Any, Any]) -> Samples:
     """``obs[sample_key]`` of all cells, and the sizes that ``mass`` gives to samples, checked."""
-    check_name(sample_key, "sample_key")
+    names, codes = read_groups(adata, sample_key, "sample_key", "sample")
     where = f"obs[{sample_key!r}]"
-    if sample_key not in adata.obs:
-        msg = (
-            f"Sample column {sample_key!r} not found in adata.obs. Available: {list(adata.obs.columns)}."
-            f"{owners(adata, 'obs', sample_key)}"
-        )
-        raise KeyError(msg)
-    column = read_categories(adata, sample_key)
-    missing = int((column.codes < 0).sum())
-    if missing:
-        msg = f"{where} is missing for {missing} of {adata.n_obs} cells. Give them a sample or drop them."
-        raise ValueError(msg)
-    names, codes = [str(category) for category in column.categories], column.codes.astype(np.int64)
-    if len(names) == 1:
-        msg = f"{where} holds one sample, {names[0]!r}; at least two are needed. Leave sample_key out."
-        raise ValueError(msg)
-    if len(set(names)) < len(names):
-        msg = f"{where} holds values that read alike: {names}. Rename them."
-        raise ValueError(msg)
     counts = [np.bincount(codes[cells], minlength=len(names)) for cells in groups.rows]
     few = sorted({names[code] for n in counts for code in np.flatnonzero((0 < n) & (n < FEWEST))})
     if few:

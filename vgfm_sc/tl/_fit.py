@@ -4,7 +4,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from anndata import AnnData
@@ -115,11 +114,11 @@ def fit(
         its own condition; tools take ``condition`` to ask for another. A condition without cells at the first time
         starts from those of the others there, and a warning says so.
     sample_key
-        Column of ``obs`` with samples, such as animals or cultures, of the types that ``condition_key`` takes. One
-        label at several times is one sample followed; where animals are killed, each needs a label of its own. The
-        total of a time point is then the mean over its samples, so that more samples are not more cells, and a column
-        named by ``mass`` holds one total for each sample at a time. Models of an ensemble are trained on samples drawn
-        again in place of cells: their spread is what other animals would change.
+        Column of ``obs`` with samples, such as animals or cultures, of the types that ``condition_key`` takes. The same
+        label at several times means one sample followed over time; give animals that were killed a label each. The
+        total of a time point is then the mean over its samples, so more samples do not count as more cells; a column
+        named by ``mass`` holds one total for each sample and time. The models of an ensemble are trained on resampled
+        samples instead of cells, so their spread covers the variation between animals.
     device
         ``"auto"`` takes cuda, else mps, else cpu; or a device as torch names it.
     seed
@@ -256,11 +255,7 @@ def fit(
     _entries.tell_of_starts(snapshots)
     sampled = _entries.samples_told(snapshots)
     stale = _anndata.check_free(adata, keys, n_models)
-    sampling, out = snapshots.sampling, None
-    if validation:
-        groups = sampling.groups()
-        kept, judged = _models.held_out(groups.rows, validation, sampling.time_points[groups.place], seed)
-        sampling, out = replace(sampling, rows=groups.joined(kept)), groups.joined(judged)
+    sampling, out = _models.held_out(snapshots.sampling, validation, seed)
     if copy:
         adata = adata.to_memory() if isinstance(adata, AnnData) and adata.isbacked else adata.copy()
 
@@ -301,8 +296,7 @@ def fit(
     }
     columns = {"growth_prior": growth_prior, "clone_key": clone_key}
     columns |= {"condition_key": condition_key, "sample_key": sample_key}
-    params.update(_entries.told(adata, snapshots, time_key, time_map, **columns))
-    params.update(settings.stored())
+    params |= {**_entries.told(adata, snapshots, time_key, time_map, **columns), **settings.stored()}
     entries = _entries.of_fit(models, keys, sampling, params, scaling, sampled)
     _anndata.write(adata, entries, remove=stale)
     logger.info(

@@ -166,13 +166,13 @@ def intervals(courses: Mapping[str | None, _anndata.Sampling]) -> dict[str, np.n
     }
 
 
-def held_out(
-    rows: Sequence[np.ndarray], share: float, time_points: np.ndarray, seed: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The cells of each time point, split at random into those to train on and a ``share`` to judge on."""
-    rng = np.random.default_rng(seed)
+def held_out(sampling: _anndata.Sampling, share: float, seed: int) -> tuple[_anndata.Sampling, list[np.ndarray] | None]:
+    """The cells to train on and, by time point, a ``share`` of each group to judge on, split at random."""
+    if not share:
+        return sampling, None
+    groups, rng = sampling.groups(), np.random.default_rng(seed)
     kept, out = [], []
-    for cells, t in zip(rows, time_points, strict=True):
+    for cells, t in zip(groups.rows, sampling.time_points[groups.place], strict=True):
         n = round(share * len(cells))
         if n < FEWEST or len(cells) - n < FEWEST:
             msg = (
@@ -183,7 +183,7 @@ def held_out(
         order = rng.permutation(len(cells))
         out.append(cells[np.sort(order[:n])])
         kept.append(cells[np.sort(order[n:])])
-    return kept, out
+    return replace(sampling, rows=groups.joined(kept)), groups.joined(out)
 
 
 def bootstrap(rows: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:

@@ -23,10 +23,11 @@ class Two(NamedTuple):
     """Two conditions.
 
     ``snapshots``: all cells. ``courses``: those of each condition. ``models``: of both, by member of the ensemble.
-    ``cells``: positions of those compared. ``clusters``: number of the cluster of each of these, -1 without one;
-    ``names``: of clusters with cells. ``ends``, ``fates``: cells of the last time in a cluster, and the clusters there.
-    ``times``: from the first to the last that both have. ``drawn``: how often each sample was drawn for each member,
-    shape ``(r, n_samples)``, and ``samples``: that of each cell, ``(n_obs,)``; `None` if cells were drawn.
+    ``cells``: positions of those compared; of each of these ``codes``, the number of its condition, and ``clusters``,
+    that of its cluster, -1 without one. ``names``: of clusters with cells. ``ends``, ``fates``: cells of the last time
+    in a cluster, and the clusters there. ``times``: from the first to the last that both have. ``drawn``: how often
+    each sample was drawn for each member, shape ``(r, n_samples)``, and ``samples``: that of each cell, ``(n_obs,)``;
+    `None` if cells were drawn.
     ``freedom``: degrees of freedom of variances.
     """
 
@@ -34,6 +35,7 @@ class Two(NamedTuple):
     courses: tuple[_anndata.Snapshots, _anndata.Snapshots]
     models: list[tuple[Model, Model]]
     cells: np.ndarray
+    codes: np.ndarray
     clusters: np.ndarray
     names: list[str]
     ends: Ends
@@ -62,16 +64,12 @@ class Two(NamedTuple):
 
     def weights(self) -> np.ndarray:
         """Of the cells in the mean over each cluster, shape ``(n_clusters, n)``: both conditions weigh alike."""
-        conditions = self.snapshots.conditions
-        codes = np.zeros(len(self.cells), dtype=int) if conditions is None else conditions.codes[self.cells]
-        rows = []
-        for k in range(len(self.names)):
-            inside = self.clusters == k
-            its, counts = np.unique(codes[inside], return_counts=True)
-            each = np.zeros(codes.max() + 1)
-            each[its] = 1 / (counts * len(its))
-            rows.append(np.where(inside, each[codes], 0.0))
-        return np.stack(rows)
+        weights = np.zeros((len(self.names), len(self.cells)))
+        for k, row in enumerate(weights):
+            inside = np.flatnonzero(self.clusters == k)
+            _, which, counts = np.unique(self.codes[inside], return_inverse=True, return_counts=True)
+            row[inside] = 1 / (counts[which] * len(counts))
+        return weights
 
     def outcomes(self, n_cells: int, tol: float, rng: np.random.Generator) -> list[Outcome]:
         """Of the starting cells of each condition."""
@@ -123,8 +121,8 @@ def read(adata: AnnData, reference: str, other: str, cluster_key: str | None, ke
         raise ValueError(msg)
     names = [conditions.names[k] for k in numbers]
     courses = snapshots.under(names[0]), snapshots.under(names[1])
-    shared = np.intersect1d(courses[0].time_points, courses[1].time_points)
-    present = [t for t in shared if all(len(course.rows[_place(course, t)]) for course in courses)]
+    sampled = ({t for t, rows in zip(c.time_points, c.rows, strict=True) if len(rows)} for c in courses)
+    present = sorted(set.intersection(*sampled))
     if len(present) < 2 or present[0] != snapshots.time_points[0]:
         each = {name: course.time_points.tolist() for name, course in zip(names, courses, strict=True)}
         msg = f"No time after the first has cells of both {names}, or the first has none. Their times: {each}."
@@ -160,6 +158,7 @@ def read(adata: AnnData, reference: str, other: str, cluster_key: str | None, ke
         courses=courses,
         models=list(zip(first, second, strict=True)),
         cells=cells,
+        codes=conditions.codes[cells],
         clusters=labels[cells],
         names=known,
         ends=ends,
@@ -169,10 +168,6 @@ def read(adata: AnnData, reference: str, other: str, cluster_key: str | None, ke
         drawn=drawn,
         freedom=freedom,
     )
-
-
-def _place(course: _anndata.Sampling, time: float) -> int:
-    return int(np.searchsorted(course.time_points, time))
 
 
 def _samples(

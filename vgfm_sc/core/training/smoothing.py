@@ -128,10 +128,10 @@ def _end_slopes(coupling: Coupling, x0: Tensor, x1: Tensor, path: Path) -> tuple
     for first in range(0, plan.nnz, BLOCK_PAIRS):
         block = slice(first, first + BLOCK_PAIRS)
         i, j, mass = rows[block], plan.indices[block], plan.data[block]
-        ends = [x[torch.as_tensor(of, device=x.device).long()] for x, of in ((x0, i), (x1, j))]
-        still = torch.zeros_like(ends[0][:, 0])
+        start, stop = (x[torch.as_tensor(of, device=x.device).long()] for x, of in ((x0, i), (x1, j)))
+        still = torch.zeros_like(start[:, 0])
         for total, of, s in zip(sums, (i, j), (still, still + 1), strict=True):
-            u = path(*ends, still, s).u.cpu().double().numpy()
+            u = path(start, stop, still, s).u.cpu().double().numpy()
             total += csr_array((mass, (of, np.arange(len(of)))), shape=(len(total), len(of))) @ u
     return sums[0] / plan.sum(axis=1)[:, None], sums[1] / plan.sum(axis=0)[:, None]
 
