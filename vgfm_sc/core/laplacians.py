@@ -47,7 +47,7 @@ Solve = Callable[[Tensor], Tensor]
 class System(NamedTuple):
     """``z`` such that ``source z - P (P'z / target)`` is a right-hand side, with ``P = u K v``.
 
-    ``plan`` and ``transpose``: the entries K, shape ``(n, m)``, and K', both compressed by row. ``source`` and
+    ``plan`` and ``transpose``: the entries K, shape ``(n, m)``, and K', both dense or compressed by row. ``source`` and
     ``target``: shapes ``(n,)`` and ``(m,)``, at least the row and column sums of P.
     """
 
@@ -61,7 +61,7 @@ class System(NamedTuple):
     @property
     def sparse(self) -> bool:
         """Whether the plan is nearly a forest."""
-        return len(self.plan.values()) <= FEW_ENTRIES * sum(self.plan.shape)
+        return self.plan.layout == torch.sparse_csr and len(self.plan.values()) <= FEW_ENTRIES * sum(self.plan.shape)
 
     @property
     def small(self) -> bool:
@@ -122,7 +122,10 @@ def _whole(system: System) -> Solve:
 
 
 def _blocks(matrix: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Some rows at a time, dense: the whole of two snapshots is never held."""
+    """Some rows at a time, dense: the whole of two large snapshots is never held."""
+    if matrix.layout == torch.strided:
+        yield slice(0, len(matrix)), matrix
+        return
     pointers, columns, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
     for first in range(0, matrix.shape[0], BLOCK_ROWS):
         held = pointers[first : first + BLOCK_ROWS + 1]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import cast
-
 import torch
 from torch import nn
 
@@ -18,7 +16,10 @@ def perceptron(n_in: int, n_out: int, width: int, depth: int) -> nn.Sequential:
 
 
 def _layer(n_in: int, n_out: int) -> nn.Linear:
-    return cast(nn.Linear, nn.utils.skip_init(nn.Linear, n_in, n_out))
+    """As `torch.nn.utils.skip_init`, which imports sympy."""
+    layer = nn.Linear(n_in, n_out, device="meta")
+    layer.weight, layer.bias = nn.Parameter(torch.empty(n_out, n_in)), nn.Parameter(torch.empty(n_out))
+    return layer
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vgfm_sc.core.transport import clones as lineage
-from vgfm_sc.core.transport.support import Support, damped
+from vgfm_sc.core.transport.support import AllPairs, Support, damped
 
 OUTLYING = 4.0
 """Squared distance from the centre, in medians, from which a cell is an outlier: of a normal distribution none in ten
@@ -98,6 +98,10 @@ class Pairs:
             total = total * torch.exp(top - higher) + z.sub_(higher).exp_().sum(0)
             top = higher
         return -damped(eps, target_rho) * (top + total.log())
+
+    def whole(self) -> AllPairs:
+        """All costs at once."""
+        return AllPairs(torch.cat([cost for _, cost in self._blocks()]))
 
     def nearest(self) -> tuple[Tensor, Tensor]:
         """The least cost of each source, shape ``(n,)``, and of each target, ``(m,)``."""

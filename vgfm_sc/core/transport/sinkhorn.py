@@ -23,10 +23,13 @@ from torch import Tensor
 from vgfm_sc.core.laplacians import Systems
 from vgfm_sc.core.transport import newton
 from vgfm_sc.core.transport.pairs import Pairs
-from vgfm_sc.core.transport.support import Support, damped
+from vgfm_sc.core.transport.support import AllPairs, Support, damped
 
 EPS_STEP = 0.25
 """Factor from one eps to the next: with a smaller one the potentials of a stage are no start for the next."""
+
+WHOLE_PAIRS = 1_000_000
+"""Pairs up to which all of them are solved on: 8 MB, and the subsample has no more."""
 
 COARSE_CELLS = 1000
 """Points a side on which eps is lowered: potentials are smooth in space, so a subsample finds their shape."""
@@ -36,6 +39,9 @@ STAGE_TOL = 0.01
 
 STAGE_ROW = 0.5
 """Relative error of the worst row asked of a stage: outliers that were lost would be far off in the next."""
+
+STAGE_EACH = STAGE_TOL / STAGE_ROW
+"""Both in one number, `newton.ascend`'s."""
 
 SHARE = 1e-9
 """A pair is stored when it holds more than this share of its row or of its column."""
@@ -126,9 +132,16 @@ def _solved(
         f = torch.zeros_like(pairs.a)
     first = stages[0] if stages else eps
     f = pairs.source_potential(pairs.target_potential(f, first, rhos[1]), first, rhos[0])
+    if pairs.shape[0] * pairs.shape[1] <= WHOLE_PAIRS:
+        everything = pairs.whole()
+        for stage in stages:
+            f, products, _ = _settled(pairs, f, everything, stage, rhos, 0.3 * STAGE_TOL, max_iter - used, STAGE_EACH)
+            used += products
+        reached = _stage(pairs, f, everything, eps, rhos, tol, SHARE, max_iter - used)
+        return reached._replace(n_iter=used + reached.n_iter)
     support = None
     for stage in stages:
-        reached = _stage(pairs, f, support, stage, rhos, STAGE_TOL, STAGE_SHARE, max_iter - used, STAGE_TOL / STAGE_ROW)
+        reached = _stage(pairs, f, support, stage, rhos, STAGE_TOL, STAGE_SHARE, max_iter - used, STAGE_EACH)
         f, support, used = reached.f, reached.support, used + reached.n_iter
     reached = _stage(pairs, f, support, eps, rhos, tol, SHARE, max_iter - used)
     return reached._replace(n_iter=used + reached.n_iter)
@@ -137,7 +150,7 @@ def _solved(
 def _stage(
     pairs: Pairs,
     f: Tensor,
-    support: Support | None,
+    support: Support | AllPairs | None,
     eps: float,
     rhos: tuple[float, float],
     tol: float,
@@ -157,6 +170,10 @@ def _stage(
         met = error < tol and each * newton.worst(want, want - row, pairs.a) < tol
         if met or error != error or used >= max_iter:  # an error that is not a number ends it too
             return _Stage(f, g, found, mass, used, error)
+        if isinstance(support, AllPairs):
+            if done:
+                return _Stage(f, g, found, mass, used, error)
+            continue
         wider = found if support is None else support.joined(found)
         if done and support is not None and len(wider.cost) == len(support.cost):
             return _Stage(f, g, found, mass, used, error)
@@ -164,7 +181,13 @@ def _stage(
 
 
 def _confirmed(
-    pairs: Pairs, f: Tensor, support: Support | None, eps: float, target_rho: float, share: float, sure: float
+    pairs: Pairs,
+    f: Tensor,
+    support: Support | AllPairs | None,
+    eps: float,
+    target_rho: float,
+    share: float,
+    sure: float,
 ) -> tuple[Tensor, Support, Tensor, Tensor]:
     """The target potential over all pairs, and what `Pairs.entries` says of it.
 
@@ -185,7 +208,7 @@ def _confirmed(
 def _settled(
     pairs: Pairs,
     f: Tensor,
-    support: Support,
+    support: Support | AllPairs,
     eps: float,
     rhos: tuple[float, float],
     tol: float,

@@ -1,4 +1,4 @@
-"""The pairs that matter to a plan: what is solved on instead of all pairs."""
+"""The pairs that a plan is solved on: those that matter, or all of them where they are few."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
+
+
+LOWEST = -700.0
+"""The exponential of less is too small for a normal number, and slow to compute."""
+
+TINY = 1e-200
+"""Mass below which a pair has none: products with numbers near the end of the range are slow."""
 
 
 def damped(eps: float, rho: float) -> float:
@@ -66,6 +73,41 @@ class Support:
     def matrix(self, mass: Tensor) -> Matrix:
         """The plan with ``mass`` at these pairs."""
         return Matrix.of(self.rows, self.columns, mass, self.shape)
+
+
+class AllPairs:
+    """All pairs of a source and a target with their ``cost``, shape ``(n, m)``: answers as `Support` does.
+
+    Looking every pair up by its indices takes longer than computing it, so where there are few it pays to take all.
+    """
+
+    def __init__(self, cost: Tensor):
+        self.cost, self.shape = cost, tuple(cost.shape)
+
+    def target_potential(self, f: Tensor, a: Tensor, b: Tensor, eps: float, target_rho: float = math.inf) -> Tensor:
+        """The g that is optimal for ``f``, shape ``(m,)``."""
+        z = torch.sub((f / eps + a.log())[:, None], self.cost, alpha=1 / eps)
+        return -damped(eps, target_rho) * _log_sum(z, 0)
+
+    def source_potential(self, f: Tensor, g: Tensor, b: Tensor, eps: float, rho: float) -> Tensor:
+        """The f that is optimal for ``g``, shape ``(n,)``."""
+        return -damped(eps, rho) * _log_sum(torch.sub(g / eps + b.log(), self.cost, alpha=1 / eps), 1)
+
+    def log_mass(self, f: Tensor, g: Tensor, a: Tensor, b: Tensor, eps: float) -> Tensor:
+        """Log of the mass of each pair at the potentials ``f`` and ``g``, shape ``(n, m)``."""
+        z = torch.sub(g / eps + b.log(), self.cost, alpha=1 / eps)
+        return z.add_((f / eps + a.log())[:, None]).clamp_(min=LOWEST)
+
+    def matrix(self, mass: Tensor) -> Matrix:
+        """The plan with ``mass``, shape ``(n, m)``, which is overwritten."""
+        mass = torch.nn.functional.threshold_(mass, TINY, 0.0)
+        return Matrix(mass, mass.T)
+
+
+def _log_sum(z: Tensor, dim: int) -> Tensor:
+    """Log of the sum of exp(z) along ``dim``; ``z`` is overwritten."""
+    top = z.amax(dim, keepdim=True)
+    return z.sub_(top).clamp_(min=LOWEST).exp_().sum(dim).log_().add_(top.squeeze(dim))
 
 
 class Matrix(NamedTuple):
