@@ -129,9 +129,8 @@ def _solved(
         stages = []
         while (stages[0] if stages else eps) < pairs.mean_cost():
             stages.insert(0, (stages[0] if stages else eps) / EPS_STEP)
-        f = torch.zeros_like(pairs.a)
-    first = stages[0] if stages else eps
-    f = pairs.source_potential(pairs.target_potential(f, first, rhos[1]), first, rhos[0])
+        first, f = (stages[0] if stages else eps), torch.zeros_like(pairs.a)
+        f = pairs.source_potential(pairs.target_potential(f, first, rhos[1]), first, rhos[0])
     if pairs.shape[0] * pairs.shape[1] <= WHOLE_PAIRS:
         everything = pairs.whole()
         for stage in stages:
