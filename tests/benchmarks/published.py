@@ -36,4 +36,4 @@ PUBLISHED = {
         "OT-MFM, published": {"W1": 11.008},
     },
 }
-"""By data and method; where each number comes from is told on the page of benchmarks."""
+"""By data and method; where each number comes from is told in docs/benchmarks/methods.md."""

@@ -18,7 +18,7 @@ from vgfm_sc.core.reading.projection import carry, searched
 
 SURROUNDINGS = 10
 """Cells that a cell is judged by, itself among them: with fewer fates are surer than they are right, with more those of
-the cells that multiply spread to others (docs/benchmarks.md, Fates)."""
+the cells that multiply spread to others (docs/benchmarks/growth.md, Fates)."""
 
 LEAST_MASS = 1e-20
 """Share of the largest mass that counts at least: in single precision a place that only dying cells reach would
