@@ -115,11 +115,11 @@ ALIASES = {
 }
 # modules without a page: where the method tells what they do
 SECTIONS = {
-    "vgfm_sc.core.transport.drift": "drift",
-    "vgfm_sc.core.transport.growth": "shared-growth",
-    "vgfm_sc.core.path": "path",
-    "vgfm_sc.core.geodesics": "along-the-data",
-    "vgfm_sc.core.training.smoothing": "smooth-joining",
+    "vgfm_sc.core.transport.drift": ("method/coupling", "drift"),
+    "vgfm_sc.core.transport.growth": ("method/coupling", "shared-growth"),
+    "vgfm_sc.core.path": ("method/paths", "paths"),
+    "vgfm_sc.core.geodesics": ("method/paths", "along-the-data"),
+    "vgfm_sc.core.training.smoothing": ("method/paths", "smooth-joining"),
 }
 
 
@@ -127,8 +127,9 @@ def resolve(app, env, node, contnode):
     """Find what is documented under another name, or in a section of the method."""
     target = node.get("reftarget")
     if target in SECTIONS:
-        uri = app.builder.get_relative_uri(node["refdoc"], "method")
-        return nodes.reference("", "", contnode, internal=True, refuri=f"{uri}#{SECTIONS[target]}")
+        page, section = SECTIONS[target]
+        uri = app.builder.get_relative_uri(node["refdoc"], page)
+        return nodes.reference("", "", contnode, internal=True, refuri=f"{uri}#{section}")
     if target in ALIASES:
         node["reftarget"] = ALIASES[target]
         return resolve_reference_detect_inventory(env, node, contnode)
