@@ -78,6 +78,65 @@ def test_a_broken_fit_goes_on_from_what_was_done_and_ends_the_same(
     assert not list((tmp_path / "run").glob("*.part"))
 
 
+LONGER = {"match_steps": 120, "fit_steps": 25}
+"""Blocks of matching have 50 steps, and fitting judges every 10."""
+
+
+@pytest.fixture(scope="module")
+def longer(unfitted, small):
+    return tl.fit(unfitted, "time", copy=True, **{**small, **LONGER})
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize(
+    ("module", "name", "after", "left"),
+    [(matching, "matching_loss", 70, {"match": 70, "fit": 25}), (fitting, "distribution_loss", 17, {"fit": 15})],
+)
+def test_a_stage_goes_on_within_and_ends_the_same(
+    unfitted, longer, small, unchanged, tmp_path, monkeypatch, module, name, after, left, error
+):
+    """What is written on an interrupt, or else by time, is enough to go on as if nothing had happened."""
+    adata, settings = unfitted.copy(), {**small, **LONGER, "checkpoint": tmp_path}
+    if error is RuntimeError:
+        monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0.0)
+    whole, calls = getattr(module, name), []
+
+    def broken(*arguments, **given):
+        calls.append(name)
+        if len(calls) > after:
+            raise error
+        return whole(*arguments, **given)
+
+    with monkeypatch.context() as patch, unchanged(adata), pytest.raises(error):
+        patch.setattr(module, name, broken)
+        tl.fit(adata, "time", **settings)
+    assert len(list(tmp_path.glob("*-underway.npz"))) == 1
+    steps = {"match": 0, "fit": 0}
+
+    def counting(module, name, stage):
+        real = getattr(module, name)
+
+        def counted(*arguments, **given):
+            steps[stage] += 1
+            return real(*arguments, **given)
+
+        monkeypatch.setattr(module, name, counted)
+
+    counting(matching, "matching_loss", "match")
+    counting(fitting, "distribution_loss", "fit")
+    tl.fit(adata, "time", **settings)
+    assert steps == {"match": 0, **left}
+    assert_same_fit(adata, longer)
+    assert not list(tmp_path.glob("*-underway.npz"))
+
+
+def test_an_error_of_its_own_is_not_kept(unfitted, small, tmp_path):
+    """A loss that leaves the finite numbers would do so again."""
+    with pytest.raises(FloatingPointError):
+        tl.fit(unfitted, "time", checkpoint=tmp_path, **{**small, "match_steps": 60, "match_lr": 1e30})
+    assert not list(tmp_path.glob("*-matching*"))
+
+
 def test_a_finished_fit_is_taken_from_its_parts(unfitted, fitted, small, tmp_path, calls):
     for _ in range(2):
         adata = tl.fit(unfitted, "time", copy=True, checkpoint=str(tmp_path), **small)
@@ -121,7 +180,7 @@ def test_models_of_an_ensemble_have_parts_of_their_own(unfitted, small, tmp_path
         tl.fit(unfitted, "time", copy=True, n_models=2, checkpoint=folder, **{**small, "match_steps": 2})
         for folder in (tmp_path, tmp_path, None)
     ]
-    assert calls["matched"] == 4 and len(list(tmp_path.iterdir())) == 2 * (4 + 4 + 1)
+    assert calls["matched"] == 4 and len(list(tmp_path.iterdir())) == 2 * (4 + 4 + 2)
     for fit in fits[1:]:
         np.testing.assert_array_equal(fit.obs["vgfm_growth_sd"], fits[0].obs["vgfm_growth_sd"])
 

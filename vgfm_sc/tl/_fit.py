@@ -157,11 +157,12 @@ def fit(
         unless a ``joblib.parallel_config`` around the call spreads the models over processes or machines, which does
         not change them.
     checkpoint
-        Folder in which couplings and matched networks are kept as soon as they are done. The same call after a break
-        takes them from there and gives the same result as without a break; a call with other cells or settings does
-        not find them. For long fits; delete the folder when you have saved the result. A coupling or path that you
-        wrote as a function is known by its code and all that it carries: defaults, what it encloses or
-        ``functools.partial`` binds, and what it names in its own module.
+        Folder in which couplings and the networks after each stage are kept as soon as they are done, and the state of
+        a stage that is under way every 30 seconds and when the call is interrupted. The same call after a break goes on
+        from there and gives the same result as without a break; a call with other cells or settings does not find
+        them. For long fits; delete the folder when you have saved the result. A coupling or path that you wrote as a
+        function is known by its code and all that it carries: defaults, what it encloses or ``functools.partial``
+        binds, and what it names in its own module.
 
     Returns
     -------

@@ -1,14 +1,20 @@
-"""Finished parts of a training on disk, so that one broken off goes on from the last of them."""
+"""What a training has done, on disk: finished parts, and how far the next has come, so that it can go on from there."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+
+SAVE_EVERY = 30.0
+"""Seconds between writes of a stage that is under way: more than a thousand times what one takes."""
 
 
 class Checkpoint:
@@ -48,5 +54,54 @@ class Checkpoint:
             Path(half).unlink(missing_ok=True)
             raise
 
+    def remove(self, part: str) -> None:
+        """Forget ``part``, if it is there."""
+        self._path(part).unlink(missing_ok=True)
+
     def _path(self, part: str) -> Path:
         return self.folder / f"{self.name}-{part}.npz"
+
+
+class Underway:
+    """How far a stage has come, kept in ``checkpoint`` until the stage is done; nowhere without one.
+
+    While it is entered, the state that was `reached` last is written every `SAVE_EVERY` seconds and on an interrupt.
+    Until then it is held in memory: an interrupt may come in the middle of a step. ``found``: what an earlier call
+    wrote.
+    """
+
+    def __init__(self, checkpoint: Checkpoint | None, stage: str):
+        self._checkpoint, self._part = checkpoint, f"{stage}-underway"
+        self.found = None if checkpoint is None else checkpoint.read(self._part)
+        self._last: dict[str, Any] = {}
+        self._written = time.monotonic()
+
+    def reached(self, state: Mapping[str, Any]) -> None:
+        """Take a copy of ``state``, tensors and numbers, from which the stage can go on."""
+        if self._checkpoint is None:
+            return
+        self._last = {k: part.clone() if isinstance(part, Tensor) else np.array(part) for k, part in state.items()}
+        if time.monotonic() - self._written >= SAVE_EVERY:
+            self._write()
+
+    def done(self) -> None:
+        """Remove what was written: the stage is kept as a finished part."""
+        if self._checkpoint is not None:
+            self._checkpoint.remove(self._part)
+
+    def _write(self) -> None:
+        if self._checkpoint is not None and self._last:
+            arrays = {k: part.cpu().numpy() if isinstance(part, Tensor) else part for k, part in self._last.items()}
+            self._checkpoint.write(self._part, arrays)
+            self._written = time.monotonic()
+
+    def __enter__(self) -> Underway:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit):
+            self._write()
+
+
+NOWHERE = Underway(None, "")
+"""For stages whose state nobody keeps."""

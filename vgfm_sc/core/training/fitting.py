@@ -15,8 +15,9 @@ from torch import Tensor
 
 from vgfm_sc.core.dynamics import flow
 from vgfm_sc.core.dynamics.networks import Networks
+from vgfm_sc.core.training.checkpoint import NOWHERE, Underway
 from vgfm_sc.core.training.energy import energy_distance
-from vgfm_sc.core.training.optim import Average, Optimiser
+from vgfm_sc.core.training.optim import Average, Optimiser, state, take_up
 from vgfm_sc.core.training.settings import Settings
 
 STEP_ERROR = 0.001
@@ -89,13 +90,14 @@ def fit(
     *,
     generator: torch.Generator,
     on_step: Callable[[], None],
+    underway: Underway = NOWHERE,
 ) -> tuple[Networks, dict[str, np.ndarray]]:
     """Minimise the energy distance to each snapshot plus the squared relative mass error.
 
     Each step simulates ``fit_cells`` of the first snapshot through all times and compares with as many cells of each
     later one, so its cost does not depend on the size of the data (:cite:p:`Wang25`, eq. 14, with another distance; the
     gradient reaches both networks here). Of several conditions each has a sample and its share of the cells. Ends early
-    when `score` has not improved by `GAIN` for ``patience`` steps.
+    when `score` has not improved by `GAIN` for ``patience`` steps. Goes on from what is found ``underway``.
 
     Returns
     -------
@@ -110,7 +112,18 @@ def fit(
     gained, gained_step = best_score, 0
     n_steps, patience = settings.fit_steps, settings.patience
     average, optimiser = Average(networks), Optimiser(networks, settings.fit_lr, n_steps)
-    for k in range(n_steps):
+    first, found = 0, underway.found
+    if found is not None:
+        first = take_up(found, optimiser, average, generator)
+        best.load_state_dict({name: torch.as_tensor(found[f"best.{name}"]) for name in best.state_dict()})
+        best_score, gained, gained_step = float(found["best_score"]), float(found["gained"]), int(found["gained_step"])
+        history = {name: found[f"history.{name}"].tolist() for name in history}
+    for k in range(first, n_steps):
+        if k % CHECK_EVERY == 0 and k > first:
+            numbers = {"best_score": best_score, "gained": gained, "gained_step": gained_step}
+            so_far = {f"history.{name}": values for name, values in history.items()}
+            of_best = {f"best.{name}": weights for name, weights in best.state_dict().items()}
+            underway.reached({**state(optimiser, average, generator), **numbers, **so_far, **of_best})
         if k % CHECK_EVERY == 0:
             counts = [step_counts(average.networks, sample) for sample in judged]
         drawn = [sample.some(n_fitted, generator) for sample in samples]

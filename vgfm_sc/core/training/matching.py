@@ -12,7 +12,8 @@ from torch import Tensor
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.dynamics.networks import NO_CONDITION, Networks
 from vgfm_sc.core.path import Path, PathPoint
-from vgfm_sc.core.training.optim import Average, Optimiser
+from vgfm_sc.core.training.checkpoint import NOWHERE, Underway
+from vgfm_sc.core.training.optim import Average, Optimiser, state, take_up
 from vgfm_sc.core.training.smoothing import Box, Slopes, bend, eased
 
 AVERAGE = 0.995
@@ -153,10 +154,17 @@ class Interval:
         return bend(point, start, stop, at0, at1, s, self.box)
 
 
-def batches(intervals: Sequence[Interval], size: int, n_steps: int, generator: torch.Generator) -> Iterator[Batch]:
-    """``n_steps`` batches with ``size`` pairs of each interval, drawn many steps at a time."""
-    per_block = max(1, min(50, BLOCK_NUMBERS // (size * len(intervals) * intervals[0].x0.shape[1])))
-    for first in range(0, n_steps, per_block):
+def steps_a_block(intervals: Sequence[Interval], size: int) -> int:
+    """Steps whose batches are drawn at once."""
+    return max(1, min(50, BLOCK_NUMBERS // (size * len(intervals) * intervals[0].x0.shape[1])))
+
+
+def batches(
+    intervals: Sequence[Interval], size: int, n_steps: int, generator: torch.Generator, first_step: int = 0
+) -> Iterator[Batch]:
+    """Batches of steps ``first_step``, at a border of blocks, to ``n_steps``, with ``size`` pairs of each interval."""
+    per_block = steps_a_block(intervals, size)
+    for first in range(first_step, n_steps, per_block):
         n = min(per_block, n_steps - first)
         drawn = []
         for interval in intervals:
@@ -178,10 +186,11 @@ def match(
     lr: float,
     generator: torch.Generator,
     on_step: Callable[[], None],
+    underway: Underway = NOWHERE,
 ) -> tuple[Networks, dict[str, np.ndarray]]:
     """Minimise ``E w (|v(t, x) - v|^2 / d + (g(t, x) - g)^2)`` (:cite:p:`Wang25`, eq. 13, each path at its mass).
 
-    And the loss of the score where the networks have one.
+    And the loss of the score where the networks have one. Goes on from what is found ``underway``.
 
     Returns
     -------
@@ -190,7 +199,11 @@ def match(
     average, optimiser = Average(networks), Optimiser(networks, lr, n_steps)
     names = ["velocity", "growth"] if networks.density is None else ["velocity", "growth", "score"]
     losses = torch.empty(n_steps, len(names), device=intervals[0].x0.device)
-    for k, batch in enumerate(batches(intervals, size, n_steps, generator)):
+    per_block, first = steps_a_block(intervals, size), 0
+    if underway.found is not None:
+        first = take_up(underway.found, optimiser, average, generator)
+        losses[:first] = torch.as_tensor(underway.found["losses"])
+    for k, batch in enumerate(batches(intervals, size, n_steps, generator, first), start=first):
         loss = matching_loss(networks, batch)
         if networks.density is not None:
             loss = torch.cat([loss, score_loss(networks, batch)[None]])
@@ -198,6 +211,8 @@ def match(
         optimiser.step()
         average.follow(optimiser.values, 1 - min(AVERAGE, (k + 1) / (k + 10)))
         losses[k] = loss.detach()
+        if (k + 1) % per_block == 0:  # the generator has not yet drawn for any further step
+            underway.reached({**state(optimiser, average, generator), "losses": losses[: k + 1]})
         on_step()
     history = losses.cpu().numpy()
     if not np.isfinite(history).all():

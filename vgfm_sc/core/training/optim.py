@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -68,6 +69,24 @@ class Average(Generic[N]):
     def follow(self, values: Tensor, share: float) -> None:
         """Move by ``share`` of the way to ``values``, those of an `Optimiser`."""
         self.values.lerp_(values, share)
+
+
+def state(optimiser: Optimiser, average: Average, generator: torch.Generator) -> dict[str, Any]:
+    """What all further steps depend on, between two of them; `take_up` goes on from it."""
+    moments = {"mean": optimiser.mean, "square": optimiser.square}
+    weights = {"values": optimiser.values, "average": average.values}
+    return {**weights, **moments, "step": optimiser.step_count, "generator": generator.get_state()}
+
+
+@torch.no_grad()
+def take_up(found: Mapping[str, np.ndarray], optimiser: Optimiser, average: Average, generator: torch.Generator) -> int:
+    """Go on from a `state`; the number of steps that were done."""
+    vectors = {"values": optimiser.values, "average": average.values}
+    for name, vector in {**vectors, "mean": optimiser.mean, "square": optimiser.square}.items():
+        vector.copy_(torch.as_tensor(found[name]))
+    generator.set_state(torch.as_tensor(found["generator"]))
+    optimiser.step_count = int(found["step"])
+    return optimiser.step_count
 
 
 def as_one(networks: nn.Module) -> Tensor:

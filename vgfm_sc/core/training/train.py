@@ -20,7 +20,7 @@ from vgfm_sc.core.neighbours import spacing
 from vgfm_sc.core.path import Path
 from vgfm_sc.core.training import fitting, matching, smoothing
 from vgfm_sc.core.training.balance import balance
-from vgfm_sc.core.training.checkpoint import Checkpoint
+from vgfm_sc.core.training.checkpoint import Checkpoint, Underway
 from vgfm_sc.core.training.settings import Settings
 from vgfm_sc.core.transport import growth
 from vgfm_sc.core.transport.clones import binding
@@ -28,6 +28,9 @@ from vgfm_sc.core.transport.entropic import expected
 
 Bar = Callable[[str, int], Any]
 """``bar(name, total)`` opens a progress bar."""
+
+Refined = tuple[Networks, dict[str, np.ndarray]]
+"""Networks after a stage, and its history."""
 
 
 class Trained(NamedTuple):
@@ -50,8 +53,8 @@ def train(
     """Train on ``courses``: one, or one for each condition, which the networks then take as an input.
 
     ``method`` has ``coupling``, ``path``, ``prepare``, ``noise``, ``smooth`` and ``shared_growth``; its coupling takes
-    ``clones`` where the course has them. Couplings and the matched networks are kept in ``checkpoint`` when they are
-    done, and taken from there if they have been before.
+    ``clones`` where the course has them. Couplings and the networks after each stage are kept in ``checkpoint`` when
+    they are done, and taken from there if they have been before; a stage that was broken off goes on where it was.
     """
     numbers = [None] if len(courses) == 1 else list(range(len(courses)))
 
@@ -82,8 +85,14 @@ def train(
     networks.keep_to(torch.cat([x for of_course in cells for x in of_course]))
     parts = zip(couplings, cells, courses, numbers, strict=True)
     intervals = [interval for part in parts for interval in _intervals(*part, method, path)]
-    history = {}
-    networks, history["matching"] = _matched(networks, intervals, settings, generator, bar, checkpoint)
+    stage = partial(_stage, generator=generator, bar=bar, checkpoint=checkpoint)
+
+    def match(networks: Networks, **given: Any) -> Refined:
+        size, n_steps = max(1, settings.match_size // len(intervals)), settings.match_steps
+        return matching.match(networks, intervals, size=size, n_steps=n_steps, lr=settings.match_lr, **given)
+
+    history, at_once = {}, settings.match_size * settings.width
+    networks, history["matching"] = stage("matching", match, networks, settings.match_steps, at_once)
     if settings.fit_steps:
 
         def samples(snapshots: Sequence[Sequence[Tensor]]) -> list[fitting.Sample]:
@@ -91,17 +100,12 @@ def train(
             return [fitting.Sample(x, course.times, course.totals, len(x[0]), k) for x, course, k in parts]
 
         unseen = [tensors(course.held_out) for course in courses if course.held_out is not None]
-        at_once = settings.fit_cells * settings.width
-        with bar("fitting", settings.fit_steps) as progress, threads_for(at_once):
-            networks, history["fitting"] = fitting.fit(
-                networks,
-                samples(cells),
-                samples(unseen) if unseen else None,
-                settings,
-                generator=generator,
-                on_step=progress.update,
-            )
-            progress.total = progress.n  # where it ended early it is done all the same
+        judged, at_once = samples(unseen) if unseen else None, settings.fit_cells * settings.width
+
+        def fit(networks: Networks, **given: Any) -> Refined:
+            return fitting.fit(networks, samples(cells), judged, settings, **given)
+
+        networks, history["fitting"] = stage("fitting", fit, networks, settings.fit_steps, at_once)
     for of_course, course, k in zip(cells, courses, numbers, strict=True):
         balance(networks, of_course[0], course.times, course.totals, k, points)
     return Trained(networks, couplings, history)
@@ -227,34 +231,36 @@ def _intervals(
     ]
 
 
-def _matched(
+def _stage(
+    name: str,
+    run: Callable[..., Refined],
     networks: Networks,
-    intervals: Sequence[matching.Interval],
-    settings: Settings,
+    n_steps: int,
+    at_once: int,
+    *,
     generator: torch.Generator,
     bar: Bar,
     checkpoint: Checkpoint | None,
-) -> tuple[Networks, dict[str, np.ndarray]]:
-    """Networks after the matching stage and its history, from the checkpoint where it was done before."""
-    found = None if checkpoint is None else checkpoint.read("matching")
+) -> Refined:
+    """What a stage makes of ``networks``, from the checkpoint where it was done before.
+
+    ``at_once``: numbers in an operation of ``run``, the stage.
+    """
+    found, underway = None if checkpoint is None else checkpoint.read(name), Underway(checkpoint, name)
     if found is not None:
         networks.load_state_dict({name: torch.as_tensor(found[f"weights.{name}"]) for name in networks.state_dict()})
         generator.set_state(torch.as_tensor(found["generator"]))
         return networks, {
             name.removeprefix("history."): values for name, values in found.items() if name.startswith("history.")
         }
-    with bar("matching", settings.match_steps) as progress, threads_for(settings.match_size * settings.width):
-        networks, history = matching.match(
-            networks,
-            intervals,
-            size=max(1, settings.match_size // len(intervals)),
-            n_steps=settings.match_steps,
-            lr=settings.match_lr,
-            generator=generator,
-            on_step=progress.update,
-        )
+    with bar(name, n_steps) as progress, threads_for(at_once), underway:
+        if underway.found is not None:
+            progress.n = progress.initial = int(underway.found["step"])
+        networks, history = run(networks, generator=generator, on_step=progress.update, underway=underway)
+        progress.total = progress.n  # where it ended early it is done all the same
     if checkpoint is not None:
         parts = {"weights": stored.weights(networks), "history": history}
         arrays = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
-        checkpoint.write("matching", {**arrays, "generator": generator.get_state().numpy()})
+        checkpoint.write(name, {**arrays, "generator": generator.get_state().numpy()})
+        underway.done()
     return networks, history
