@@ -8,6 +8,7 @@ import torch
 from pretended import pretended_cuda
 
 from vgfm_sc import datasets, get, methods, tl
+from vgfm_sc.core.cost import probe
 from vgfm_sc.core.training import matching
 from vgfm_sc.core.training import train as training
 from vgfm_sc.core.transport import entropic
@@ -103,6 +104,14 @@ def test_no_step_of_matching_takes_data_over(course, cuda):
         tl.fit(course, "time", copy=True, use_rep="X_state", **{**TINY, "match_steps": n, "fit_steps": 0})
         crossings.append(dict(cuda.crossings))
     assert crossings[0] == crossings[1]
+
+
+def test_a_probe_of_what_a_fit_takes_runs_there(course, cuda, monkeypatch):
+    for name, value in {"SHORT": 0.0, "_wait": lambda device: None}.items():
+        monkeypatch.setattr(probe, name, value)
+    wanted = tl.fit(course, "time", copy=True, use_rep="X_state", **TINY)
+    told = tl.fit(course, "time", copy=True, use_rep="X_state", **{**TINY, "progress": True})
+    np.testing.assert_array_equal(told.obs["vgfm_growth"], wanted.obs["vgfm_growth"])
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "vgfm_sc"
 
-ROOMS = ("transport", "training", "dynamics", "reading")
+ROOMS = ("transport", "training", "dynamics", "reading", "cost")
 ARRAYS = {"torch", "numpy", "scipy", "sklearn", "ot", "tqdm", "joblib", "vgfm_sc.core", "vgfm_sc._checks"}
 
 # `anndata` is the type that public functions take, so every layer that meets the user may name it
@@ -23,6 +23,7 @@ ALLOWED = {
     "core.dynamics": ARRAYS | {"vgfm_sc.core.dynamics"},
     "core.training": ARRAYS | {"vgfm_sc.core.training", "vgfm_sc.core.transport", "vgfm_sc.core.dynamics"},
     "core.reading": ARRAYS | {"vgfm_sc.core.reading", "vgfm_sc.core.transport", "vgfm_sc.core.dynamics"},
+    "core.cost": ARRAYS | {f"vgfm_sc.core.{room}" for room in ("cost", "transport", "dynamics", "training")},
     "methods": {"vgfm_sc.core", "vgfm_sc.core.transport", "vgfm_sc._checks"},
     "_anndata": {"vgfm_sc._anndata", "vgfm_sc._time", "numpy", "pandas", "anndata"},
     "get": {"vgfm_sc.methods", "vgfm_sc._anndata", "vgfm_sc._checks", "numpy", "pandas", "scipy", "anndata"}
@@ -114,6 +115,8 @@ def test_layer_imports_only_what_it_may(path):
         ("from vgfm_sc.core.transport import drift", "core.dynamics"),
         ("from vgfm_sc.core.reading.distances import wasserstein1", "core.training"),
         ("from ..training import fitting", "core.reading"),
+        ("from vgfm_sc.core.cost import probe", "core.training"),
+        ("from vgfm_sc.core.reading import fates", "core.cost"),
         ("from vgfm_sc.core.dynamics import model", "methods"),
     ],
 )

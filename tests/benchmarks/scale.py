@@ -27,7 +27,7 @@ class Clock:
 
     seconds: dict[str, float] = {}
 
-    def __init__(self, total: int, desc: str, disable: bool):
+    def __init__(self, total: int, desc: str, disable: bool, left: object):
         self.name = desc
 
     def __enter__(self) -> Clock:
@@ -49,11 +49,11 @@ def one(n_cells: int, n_dims: int, times: list[float], fit: list[str]) -> None:
     from cases import RATES, clusters
 
     import vgfm_sc
-    from vgfm_sc.tl import _models
+    from vgfm_sc.tl import _progress
 
     case = clusters(n_cells, n_dims, tuple(times))
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    _models.tqdm = Clock
+    _progress.Bar = Clock
     began = time.perf_counter()
     vgfm_sc.tl.fit(case.adata, case.time_key, use_rep=case.use_rep, **changes(fit))
     total = time.perf_counter() - began

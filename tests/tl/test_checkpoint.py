@@ -223,3 +223,15 @@ def test_a_coupling_comes_back_as_it_was(tmp_path):
     assert (after.plan != plan).nnz == 0 and after.plan.shape == plan.shape
     assert (after.converged, after.n_iter, after.marginal_error, after.n_parts) == (True, 7, 1e-5, 3)
     np.testing.assert_array_equal(after.row_mass, before.row_mass)
+
+
+def test_the_bar_of_a_stage_taken_up_starts_where_it_was(unfitted, small, tmp_path, monkeypatch, capfd):
+    settings = {**small, **LONGER, "fit_steps": 0, "progress": True, "checkpoint": tmp_path}
+    patch = breaking(monkeypatch, matching, "matching_loss", 70)
+    with pytest.raises(KeyboardInterrupt):
+        tl.fit(unfitted, "time", copy=True, **settings)
+    patch.undo()
+    capfd.readouterr()
+    tl.fit(unfitted, "time", copy=True, **settings)
+    last = capfd.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    assert "matching: 100%" in last and "120/120" in last

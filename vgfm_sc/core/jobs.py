@@ -10,7 +10,12 @@ import joblib
 
 def one_by_one(n: int) -> bool:
     """Whether ``n`` jobs run one after another in this process, as they do unless the user says otherwise."""
-    return n == 1 or joblib.effective_n_jobs(None) == 1
+    return at_once(n) == 1
+
+
+def at_once(n: int) -> int:
+    """How many of ``n`` jobs run at a time."""
+    return min(n, joblib.effective_n_jobs(None))
 
 
 def each(function: Callable, jobs: Sequence[tuple]) -> Iterator[Any]:

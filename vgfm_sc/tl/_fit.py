@@ -12,9 +12,10 @@ from tqdm.auto import tqdm
 from vgfm_sc import _anndata, _checks, methods
 from vgfm_sc.core import device as devices
 from vgfm_sc.core import jobs
+from vgfm_sc.core.cost import probe
 from vgfm_sc.core.dynamics.scaling import Scaling
 from vgfm_sc.core.training.settings import Settings
-from vgfm_sc.tl import _arguments, _entries, _models
+from vgfm_sc.tl import _arguments, _entries, _models, _progress
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,11 @@ def fit(
         bit. Elsewhere sums are taken in another order, and CUDA cuts large snapshots into fewer parts than other
         devices do before it couples them.
     progress
-        Show progress bars. `None` does unless ``scanpy.settings.verbosity`` is ``"error"``.
+        Show progress bars, with the time left of the whole fit. `None` does unless ``scanpy.settings.verbosity`` is
+        ``"error"``. Before a fit of more than a minute or 2 GB, an estimate of its time and memory is also logged at
+        level INFO. It is made from the sizes of the data and from a few operations timed on the device, and may be off
+        by a factor of 2. It counts all parts of a fit, even if some are found in ``checkpoint``, and takes a coupling
+        of your own to cost as much as that of ``"otcfm"``.
     key_added
         Name of the results.
     copy
@@ -265,7 +270,13 @@ def fit(
     _arguments.check_units(scaling, snapshots.time_points)
     for course in sampling.courses().values():
         _arguments.check_sigma(chosen, scaling, course.time_points)
+    cells = [[len(rows) for rows in course.rows] for course in sampling.courses().values()]
     alone, folder = jobs.one_by_one(n_models), None if checkpoint is None else os.fspath(checkpoint)
+    cost = None
+    if progress or logger.isEnabledFor(logging.INFO):
+        cost = probe.foreseen(cells, scaling.n_axes, chosen, settings, place)
+    if cost is not None:
+        _progress.tell(cost, n_models, place)
     recipe = _models.Recipe(
         sampling=sampling,
         counted=snapshots.rows,
@@ -276,7 +287,7 @@ def fit(
         method=chosen,
         settings=settings,
         device=str(place),
-        progress=progress and alone,
+        progress=_progress.Progress(cost, n_models) if progress and alone else None,
         checkpoint=folder,
     )
     models = []

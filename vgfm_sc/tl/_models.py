@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 import vgfm_sc
 from vgfm_sc import _anndata, methods
@@ -23,6 +22,7 @@ from vgfm_sc.core.training.checkpoint import Checkpoint
 from vgfm_sc.core.training.fingerprint import fingerprint
 from vgfm_sc.core.training.settings import Settings
 from vgfm_sc.core.training.train import train
+from vgfm_sc.tl import _progress
 
 FEWEST = 2
 """Cells of a time point that can be coupled, or judged on."""
@@ -35,7 +35,8 @@ class Recipe:
     ``sampling``: of all cells; its rows are those to train on. ``counted``: rows of all cells that make up the totals.
     ``out``: the cells of each time point to judge on, if any. ``prior``: growth expected of every cell per unit of
     time, shape ``(n_obs,)``, if there is any. ``clones``: of every cell, shape ``(n_obs,)``, -1 in those without one,
-    if barcodes are known. ``checkpoint``: folder for finished parts.
+    if barcodes are known. ``progress``: bars, if they are
+    shown. ``checkpoint``: folder for finished parts.
     """
 
     sampling: _anndata.Sampling
@@ -47,7 +48,7 @@ class Recipe:
     method: methods.Method
     settings: Settings
     device: str
-    progress: bool
+    progress: _progress.Progress | None
     checkpoint: str | None
 
 
@@ -95,7 +96,7 @@ def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
             recipe.method,
             settings,
             device=devices.choose(recipe.device),
-            bar=lambda name, total: tqdm(total=total, desc=name, disable=not recipe.progress),
+            bar=_progress.hidden if recipe.progress is None else recipe.progress.bar,
             checkpoint=checkpoint,
         )
         velocity, growth = fields(trained.networks, scaling, sampling, x)

@@ -255,7 +255,7 @@ def _stage(
         }
     with bar(name, n_steps) as progress, threads_for(at_once), underway:
         if underway.found is not None:
-            progress.n = progress.initial = int(underway.found["step"])
+            progress.n = progress.initial = progress.last_print_n = int(underway.found["step"])
         networks, history = run(networks, generator=generator, on_step=progress.update, underway=underway)
         progress.total = progress.n  # where it ended early it is done all the same
     if checkpoint is not None:
