@@ -22,7 +22,7 @@ SOLVE_CALLS = 15_000
 MATCH_STEPS = 1.15
 """A step of matching in steps on a batch that is drawn already: batches are drawn and paths bent to them."""
 
-RUNGE_KUTTA_STEPS = 3
+RUNGE_KUTTA_STEPS = 4
 """Per interval in a step of fitting. Between 1 and 8, depending on the data; nobody knows before."""
 
 CHECKS = 0.15
