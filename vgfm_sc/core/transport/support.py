@@ -11,7 +11,6 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-
 LOWEST = -700.0
 """The exponential of less is too small for a normal number, and slow to compute."""
 
