@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from vgfm_sc.core import device
+from vgfm_sc.core.dynamics import flow, stored
 from vgfm_sc.core.dynamics import networks as nets
 from vgfm_sc.core.dynamics import perceptron as perceptrons
-from vgfm_sc.core.dynamics import stored
 from vgfm_sc.core.dynamics.model import Model
 from vgfm_sc.core.dynamics.scaling import Scaling
 from vgfm_sc.core.reading import distances
@@ -153,7 +153,7 @@ def test_growth_is_a_smaller_network_than_velocity():
     assert nets.Networks(3, 1, 1, 2, torch.Generator().manual_seed(0))(0.0, torch.zeros(2, 3))[1].shape == (2,)
 
 
-def test_outside_the_box_the_answer_is_that_of_its_nearest_point():
+def test_outside_the_box_the_answer_is_that_of_its_nearest_point_and_fades():
     g = torch.Generator().manual_seed(0)
     model, x = nets.Networks(3, 16, 2, 2, torch.Generator().manual_seed(0)), torch.randn(50, 3, generator=g)
     free = nets.Networks(3, 16, 2, 2, torch.Generator().manual_seed(0))
@@ -164,10 +164,42 @@ def test_outside_the_box_the_answer_is_that_of_its_nearest_point():
     for far in (10 * x, x + torch.tensor([100.0, 0.0, 0.0])):
         nearest = torch.minimum(torch.maximum(far, model.low), model.high)
         assert not torch.equal(nearest, far)
-        for found, wanted, loose in zip(model(0.2, far), free(0.2, nearest), free(0.2, far), strict=True):
-            assert torch.equal(found, wanted) and not torch.allclose(found, loose)
+        share = torch.exp(-(far - nearest).abs() / (nets.MARGIN * (high - low)))
+        shares = share, share.amin(1)
+        for found, edge, left, loose in zip(model(0.2, far), free(0.2, nearest), shares, free(0.2, far), strict=True):
+            torch.testing.assert_close(found, edge * left)
+            assert not torch.allclose(found, loose)
     for found, wanted in zip(model(0.2, x), free(0.2, x), strict=True):  # within it nothing changes
         assert torch.equal(found, wanted)
+
+
+def test_a_cell_that_strays_is_not_carried_off_and_comes_back_backward():
+    model = nets.Networks(2, 8, 2, 2, torch.Generator().manual_seed(0))
+    model.keep_to(torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
+    with torch.no_grad():
+        for network in (model.velocity, model.growth):
+            network[-1].weight.zero_()
+            network[-1].bias.fill_(10.0)
+    x, zero = torch.tensor([[0.5, 0.0], [-1.0, 0.9]]), torch.zeros(2)
+    there, log_m = flow.integrate(model.individual, x, zero, [0.0, 2.0], tol=1e-6)
+    assert there[-1].max() < 1.2 + 5 * 0.2  # 20 without
+    back, left = flow.integrate(model.individual, there[-1], log_m[-1], [2.0, 0.0], tol=1e-6)
+    torch.testing.assert_close(back[-1], x, rtol=0, atol=1e-3)
+    torch.testing.assert_close(left[-1], zero, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("n_dims", "share"), [(2, 1.0), (29, 0.1)])
+def test_layers_that_take_many_axes_learn_more_slowly(n_dims, share):
+    model, x = nets.Networks(n_dims, 8, 2, 2, torch.Generator().manual_seed(0)), torch.ones(4, n_dims)
+    optimiser = optim.Optimiser(model, 0.01, 10, model.input_layers())
+    optimiser.step_count = 1  # the first step of all has the rate 0
+    before = [network[k].weight.detach().clone() for network in (model.velocity, model.growth) for k in (0, 2)]
+    v, g = model(0.0, x)
+    (v.sum() + g.sum()).backward()
+    optimiser.step()
+    after = [network[k].weight.detach() for network in (model.velocity, model.growth) for k in (0, 2)]
+    moved = [(a - b).abs().max() for a, b in zip(after, before, strict=True)]
+    torch.testing.assert_close(torch.stack(moved[::2]), share * torch.stack(moved[1::2]), rtol=1e-3, atol=0)
 
 
 def test_optimiser_solves_a_regression_and_its_rate_ends_at_zero():

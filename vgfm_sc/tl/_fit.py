@@ -43,7 +43,7 @@ def fit(
     depth: int = 4,
     match_steps: int = 3500,
     match_size: int = 256,
-    match_lr: float = 0.01,
+    match_lr: float = 0.016,
     fit_steps: int = 200,
     fit_cells: int = 1024,
     fit_lr: float = 0.001,

@@ -16,6 +16,9 @@ MARGIN = 0.1
 """Of the box beyond the data, as a share of their range: no cell that moves among them meets the edge, where the field
 has a kink that integrators stumble over."""
 
+LEAST_MARGIN = 1e-6
+"""Unitless; along an axis on which all cells are alike the box has no width."""
+
 CONDITION_SIZE = 8
 """Numbers that stand for a condition: as many as tell apart more conditions than are compared."""
 
@@ -41,8 +44,8 @@ class Networks(nn.Module):
     learnt, and ``rates`` has a row for each condition. Such networks are trained; `under` gives those of one condition,
     which have no such input and answer as above.
 
-    Outside the box from ``low`` to ``high``, shape ``(d,)``, the answer is that of the nearest point of the box: where
-    there are no data networks answer anything, and a cell that strays must not be carried off.
+    Outside the box from ``low`` to ``high``, shape ``(d,)``, the answer is that of the nearest point of the box, and
+    fades: where there are no data networks answer anything, and a cell that strays must not be carried off.
     """
 
     low: Tensor
@@ -89,8 +92,10 @@ class Networks(nn.Module):
 
         ``condition``: of all cells or of each, shape ``(n,)``; its number or `NO_CONDITION`. Only where it is an input.
         """
-        state = torch.cat([x.clamp(self.low, self.high), self._beside(t, x, condition)], dim=1)
-        return self.velocity(state), self.growth(state)[:, 0]
+        inside = x.clamp(self.low, self.high)
+        state = torch.cat([inside, self._beside(t, x, condition)], dim=1)
+        fade = self._fade(x - inside)
+        return self.velocity(state) * fade, self.growth(state)[:, 0] * fade.amin(dim=1)
 
     def score(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> Tensor:
         """Gradient of the log density at ``(t, x)``, shape ``(n, d)``; only with a network of it."""
@@ -112,8 +117,15 @@ class Networks(nn.Module):
         at = passed[torch.searchsorted(grid, ends)]
         return at - at[0]
 
+    def input_layers(self) -> list[nn.Linear]:
+        """The layers that take positions."""
+        networks = [self.velocity, self.growth]
+        if self.density is not None:
+            networks.append(self.density.network)
+        return [cast(nn.Linear, network[0]) for network in networks]
+
     def keep_to(self, x: Tensor) -> None:
-        """Set the box around cells ``x``, shape ``(n, d)``."""
+        """Set the box around ``x``, shape ``(n, d)``: cells, and where they come through."""
         low, high = x.aminmax(dim=0)
         self.low.copy_(low - MARGIN * (high - low))
         self.high.copy_(high + MARGIN * (high - low))
@@ -126,12 +138,20 @@ class Networks(nn.Module):
         """
         assert self.conditions is not None
         alone, of_it = copy.deepcopy(self), self.conditions[condition]
-        for network in (alone.velocity, alone.growth, None if alone.density is None else alone.density.network):
-            if network is not None:
-                _tell(cast(nn.Linear, network[0]), of_it)
+        for layer in alone.input_layers():
+            _tell(layer, of_it)
         alone.conditions = None
         alone.rates = self.rates[condition].clone()
         return alone
+
+    def _fade(self, outside: Tensor) -> Tensor:
+        """What is left of the answer along each axis at so far ``outside`` the box, shapes ``(n, d)``.
+
+        A cell slows down, forward as backward, so that the flow can be turned back; a velocity that leads back to the
+        box would carry off the cells that are followed backward.
+        """
+        margin = (self.high - self.low) * (MARGIN / (1 + 2 * MARGIN))
+        return (outside.abs() / -margin.clamp(min=LEAST_MARGIN)).exp()
 
     def _beside(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None) -> Tensor:
         """What the networks take beside the position: time, and the numbers of the condition."""

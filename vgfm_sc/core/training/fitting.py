@@ -111,7 +111,8 @@ def fit(
     history: dict[str, list[float]] = {"loss": [], "check_step": [0], "score": [best_score]}
     gained, gained_step = best_score, 0
     n_steps, patience = settings.fit_steps, settings.patience
-    average, optimiser = Average(networks), Optimiser(networks, settings.fit_lr, n_steps)
+    average = Average(networks)
+    optimiser = Optimiser(networks, settings.fit_lr, n_steps, networks.input_layers())
     first, found = 0, underway.found
     if found is not None:
         first = take_up(found, optimiser, average, generator)

@@ -196,7 +196,7 @@ def match(
     -------
     The average of the networks over the last steps, and the losses of each step.
     """
-    average, optimiser = Average(networks), Optimiser(networks, lr, n_steps)
+    average, optimiser = Average(networks), Optimiser(networks, lr, n_steps, networks.input_layers())
     names = ["velocity", "growth"] if networks.density is None else ["velocity", "growth", "score"]
     losses = torch.empty(n_steps, len(names), device=intervals[0].x0.device)
     per_block, first = steps_a_block(intervals, size), 0

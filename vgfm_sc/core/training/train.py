@@ -26,6 +26,9 @@ from vgfm_sc.core.transport import growth
 from vgfm_sc.core.transport.clones import binding
 from vgfm_sc.core.transport.entropic import expected
 
+LOOKED_AT = 1000
+"""Points on the paths of an interval by which the box is set that networks are kept to."""
+
 Bar = Callable[[str, int], Any]
 """``bar(name, total)`` opens a progress bar."""
 
@@ -82,9 +85,9 @@ def train(
         with_score=settings.score,
         n_conditions=len(courses) if len(courses) > 1 else 0,
     ).to(device)
-    networks.keep_to(torch.cat([x for of_course in cells for x in of_course]))
     parts = zip(couplings, cells, courses, numbers, strict=True)
     intervals = [interval for part in parts for interval in _intervals(*part, method, path)]
+    networks.keep_to(torch.cat([x for of_course in cells for x in of_course] + _between(intervals, settings.seed)))
     stage = partial(_stage, generator=generator, bar=bar, checkpoint=checkpoint)
 
     def match(networks: Networks, **given: Any) -> Refined:
@@ -229,6 +232,11 @@ def _intervals(
         )
         for k, coupling in enumerate(couplings)
     ]
+
+
+def _between(intervals: Sequence[matching.Interval], seed: int) -> list[Tensor]:
+    """Where paths lead: a course that turns between two time points leaves the range of its cells."""
+    return [interval.draw(LOOKED_AT, torch.Generator().manual_seed(seed)).on_path for interval in intervals]
 
 
 def _stage(

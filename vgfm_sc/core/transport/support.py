@@ -99,7 +99,7 @@ class AllPairs:
 
     def matrix(self, mass: Tensor) -> Matrix:
         """The plan with ``mass``, shape ``(n, m)``, which is overwritten."""
-        mass = torch.nn.functional.threshold_(mass, TINY, 0.0)
+        mass = torch.threshold_(mass, TINY, 0.0)
         return Matrix(mass, mass.T)
 
 
