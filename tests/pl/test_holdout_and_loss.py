@@ -118,6 +118,11 @@ def test_a_stage_that_was_left_out_has_no_panel(made, gone, titles):
     assert [ax.get_title() for ax in pl.loss(made, show=False)] == titles
 
 
+def test_a_stage_that_took_no_step_has_no_panel(made):
+    history(made)["fitting"] |= {"loss": np.array([]), "check_step": np.array([0]), "score": np.array([0.3])}
+    assert [ax.get_title() for ax in pl.loss(made, show=False)] == ["matching"]
+
+
 def test_growth_that_is_not_trained_is_not_drawn(made):
     """As with balanced transport."""
     history(made)["matching"]["growth"][:] = 0

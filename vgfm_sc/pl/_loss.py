@@ -59,6 +59,8 @@ def loss(
         msg = f"The fit under {key!r} has no history: both of its stages were left out."
         raise ValueError(msg)
     matching, fitting = history.get("matching"), history.get("fitting")
+    if matching is not None and fitting is not None and not len(fitting["loss"]):
+        fitting = None  # no step was taken: nothing was left to be fitted
 
     given = ax
     fig, axes = _axes.wrapped(ax, (matching is not None) + 2 * (fitting is not None), size=PANEL)

@@ -42,7 +42,7 @@ def fit(
     width: int = 128,
     depth: int = 4,
     match_steps: int = 3500,
-    match_size: int = 256,
+    match_size: int = 320,
     match_lr: float = 0.016,
     fit_steps: int = 200,
     fit_cells: int = 1024,
@@ -143,7 +143,8 @@ def fit(
         Steps of the matching stage, pairs per step (shared by the intervals), highest learning rate.
     fit_steps, fit_cells, fit_lr
         Steps of the fitting stage (0 leaves it out), cells per snapshot and step, highest learning rate. The result
-        is never worse, by the energy distance on fixed cells, than that of the matching stage.
+        is never worse, by the energy distance on fixed cells, than that of the matching stage. Without ``validation``
+        no step is taken where that distance is so small already that fitting makes no difference.
     mass_weight
         Weight of the squared relative mass error beside the energy distance, in units of the data's spread, in the
         fitting stage.

@@ -50,6 +50,13 @@ GAIN = 0.01
 """Share of the energy distance that counts as an improvement for `patience`: less is not worth the time it takes."""
 
 
+NOTHING_LEFT = 7e-4
+"""Energy distance, as a share of the data's spread, below which the networks as they are given may be left alone."""
+
+OF_CHANCE = 0.25
+"""What it must be of that between two draws of as many cells for that. On cells not shown fitting then changes nothing
+that can be seen, and it would take longer than everything before it."""
+
 FEWEST = 128
 """Cells of a snapshot that are fitted to or judged on at least, however many conditions share them."""
 
@@ -97,7 +104,8 @@ def fit(
     Each step simulates ``fit_cells`` of the first snapshot through all times and compares with as many cells of each
     later one, so its cost does not depend on the size of the data (:cite:p:`Wang25`, eq. 14, with another distance; the
     gradient reaches both networks here). Of several conditions each has a sample and its share of the cells. Ends early
-    when `score` has not improved by `GAIN` for ``patience`` steps. Goes on from what is found ``underway``.
+    when `score` has not improved by `GAIN` for ``patience`` steps, and before the first one where there is `enough`
+    already; ``held_out`` cells judge every step instead. Goes on from what is found ``underway``.
 
     Returns
     -------
@@ -107,10 +115,13 @@ def fit(
     """
     n_fitted, n_judged = (max(min(n, FEWEST), n // len(samples)) for n in (settings.fit_cells, CHECK_CELLS))
     judged = [sample.some(n_judged, generator) for sample in held_out or samples]
-    best, best_score = copy.deepcopy(networks), mean_score(networks, judged)
+    scores = [score(networks, sample) for sample in judged]
+    best, best_score = copy.deepcopy(networks), float(np.mean(scores))
     history: dict[str, list[float]] = {"loss": [], "check_step": [0], "score": [best_score]}
     gained, gained_step = best_score, 0
     n_steps, patience = settings.fit_steps, settings.patience
+    if held_out is None and all(enough(*of_one) for of_one in zip(scores, judged, strict=True)):
+        n_steps = 0
     average = Average(networks)
     optimiser = Optimiser(networks, settings.fit_lr, n_steps, networks.input_layers())
     first, found = 0, underway.found
@@ -218,6 +229,14 @@ def score(networks: Networks, sample: Sample) -> float:
         return float("inf")
     found = [energy_distance(*of_time) for of_time in zip(xs[1:], log_ms[1:], sample.snapshots[1:], strict=True)]
     return float(torch.stack(found).mean()) / x.shape[1] ** 0.5
+
+
+def enough(reached: float, sample: Sample) -> bool:
+    """Whether networks with the score ``reached`` meet ``sample`` so well that nothing is left to be fitted."""
+    n, later = len(sample.snapshots[0]), sample.snapshots[1:]
+    # the distance of two cells, as in a normal distribution of many axes, shared out among the cells of either draw
+    chance = [(1 / n + 1 / len(y)) * float((2 * y.var(dim=0).mean()).sqrt()) for y in later]
+    return reached < min(NOTHING_LEFT, OF_CHANCE * float(np.mean(chance)))
 
 
 def mean_score(networks: Networks, samples: Sequence[Sample]) -> float:
