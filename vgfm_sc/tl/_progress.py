@@ -29,7 +29,7 @@ def tell(of_model: Cost, n_models: int, device: object) -> None:
     whole, memory = of_model.seconds * rounds, of_model.memory * at_once
     logger.log(
         logging.INFO if whole > LONG or memory > MUCH else logging.DEBUG,
-        "fitting on %s will take about %s and %.1f GB beside the data: coupling %s, matching %s, fitting %s%s",
+        "fitting on %s will take about %s and %.1f GB beside the data: coupling %s, matching %s, fitting up to %s%s",
         device, in_words(whole), memory / 1e9, *map(in_words, (of_model.coupling, of_model.matching, of_model.fitting)),
         f", for each of {n_models} models" if n_models > 1 else "",
     )  # fmt: skip
