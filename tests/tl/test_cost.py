@@ -30,7 +30,11 @@ def test_nothing_is_estimated_for_nobody(monkeypatch, unfitted, small, capfd):
     ("of_model", "n_models", "said"),
     [
         (HOURS, 1, "about 3.5 h and 3.0 GB beside the data: coupling 60 min, matching 30 min, fitting up to 2.0 h"),
-        (HOURS, 4, "about 14 h and 3.0 GB beside the data: coupling 60 min, matching 30 min, fitting up to 2.0 h, for each"),
+        (
+            HOURS,
+            4,
+            "about 14 h and 3.0 GB beside the data: coupling 60 min, matching 30 min, fitting up to 2.0 h, for each",
+        ),
         (Cost([[1.0]], 20.0, 20.0, 2.5e9), 1, "about 41 s and 2.5 GB"),
         (Cost([[1.0]], 20.0, 20.0, 1e8), 2, "about 82 s and 0.1 GB"),
         (Cost([[1.0]], 20.0, 20.0, 1e8), 1, None),

@@ -204,22 +204,38 @@ def test_a_loss_that_is_not_finite_ends_it_and_the_model_before_it_is_kept(monke
     assert len(history["loss"]) == 1 and not np.isfinite(history["loss"]).any()
 
 
+def resting(n_conditions=0):
+    """Networks of cells that stand still and do not grow."""
+    model = nets.Networks(2, 4, 2, 2, torch.Generator().manual_seed(0), n_conditions=n_conditions)
+    with torch.no_grad():
+        for network in (model.velocity, model.growth):
+            for part in network[-1].parameters():
+                part.zero_()
+    return model
+
+
+def unchanged_population(n, condition=None, wider=1.0):
+    x = torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
+    return fitting.Sample([x, x * torch.tensor([1.0, wider])], [-0.5, 0.5], [1.0, 1.0], n, condition)
+
+
 @pytest.mark.parametrize(
-    ("reached", "n", "held_out", "steps"),
+    ("reached", "n", "wider", "held_out", "steps"),
     [
-        (6e-4, 500, False, 0),
-        (8e-4, 500, False, 10),
-        (6e-4, 4000, False, 10),
-        (6e-4, 500, True, 10),
-        (np.nan, 500, False, 10),
+        (6e-4, 500, 1.0, False, 0),
+        (6e-4, 500, 1.01, False, 0),
+        (6e-4, 500, 1.02, False, 10),  # variance is 4% more
+        (6e-4, 500, 0.98, False, 10),
+        (8e-4, 500, 1.0, False, 10),
+        (6e-4, 4000, 1.0, False, 10),  # two draws of 500 cells differ by .0056, of 4,000 by .0007
+        (6e-4, 500, 1.0, True, 10),
+        (np.nan, 500, 1.0, False, 10),
     ],
 )
-def test_no_step_is_taken_where_nothing_is_left_to_be_fitted(monkeypatch, reached, n, held_out, steps):
-    """Two draws of 500 cells differ by .0056, of 4,000 by .0007."""
+def test_no_step_is_taken_where_nothing_is_left_to_be_fitted(monkeypatch, reached, n, wider, held_out, steps):
     monkeypatch.setattr(fitting, "score", lambda *args: reached)
-    cells = [torch.randn(n, 2, generator=torch.Generator().manual_seed(k)) for k in range(2)]
-    data = fitting.Sample(cells, [-0.5, 0.5], [1.0, 1.0], n)
-    _, history = fit(made(), data, data if held_out else None, fit_steps=10)
+    data = unchanged_population(n, wider=wider)
+    _, history = fit(resting(), data, data if held_out else None, fit_steps=10)
     assert len(history["loss"]) == steps
     assert history["check_step"].tolist() == [0, 10][: 1 + (steps > 0)]
     np.testing.assert_array_equal(history["score"], reached)
@@ -228,12 +244,10 @@ def test_no_step_is_taken_where_nothing_is_left_to_be_fitted(monkeypatch, reache
 def test_all_conditions_must_be_met_for_fitting_to_be_left_out(monkeypatch):
     found = {0: 1e-4, 1: 1e-2}
     monkeypatch.setattr(fitting, "score", lambda model, sample: found[sample.condition])
-    model = nets.Networks(2, 4, 2, 2, torch.Generator().manual_seed(0), n_conditions=2)
-    cells = [torch.randn(500, 2, generator=torch.Generator().manual_seed(k)) for k in range(2)]
-    samples = [fitting.Sample(cells, [-0.5, 0.5], [1.0, 1.0], 500, k) for k in range(2)]
-    assert len(fit(model, samples, fit_steps=1)[1]["loss"]) == 1
+    samples = [unchanged_population(500, k) for k in range(2)]
+    assert len(fit(resting(2), samples, fit_steps=1)[1]["loss"]) == 1
     found[1] = 1e-4
-    assert len(fit(model, samples, fit_steps=1)[1]["loss"]) == 0
+    assert len(fit(resting(2), samples, fit_steps=1)[1]["loss"]) == 0
 
 
 @pytest.mark.parametrize(("patience", "steps"), [(1, 10), (10, 10), (15, 15), (20, 20), (None, 35)])

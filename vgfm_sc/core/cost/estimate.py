@@ -23,8 +23,8 @@ MATCH_STEPS = 1.15
 """A step of matching in steps on a batch that is drawn already: batches are drawn and paths bent to them."""
 
 RUNGE_KUTTA_STEPS = 4
-"""Per interval in a step of fitting. Between 1 and 8, depending on the data; nobody knows before, nor whether there will
-be such steps at all."""
+"""Per interval in a step of fitting. Between 1 and 8, depending on the data; nobody knows before, nor whether there are
+such steps at all."""
 
 CHECKS = 0.15
 """Judgements of the fitting stage, as a share of a simulation of as many cells in each of its steps."""

@@ -54,8 +54,11 @@ NOTHING_LEFT = 7e-4
 """Energy distance, as a share of the data's spread, below which the networks as they are given may be left alone."""
 
 OF_CHANCE = 0.25
-"""What it must be of that between two draws of as many cells for that. On cells not shown fitting then changes nothing
-that can be seen, and it would take longer than everything before it."""
+"""What it must be of that between two draws of as many cells for that."""
+
+SPREAD_KEPT = 0.03
+"""How far variance along any axis may be from that of the cells for that: energy distance hardly sees it when a small
+group shrinks along one of ten."""
 
 FEWEST = 128
 """Cells of a snapshot that are fitted to or judged on at least, however many conditions share them."""
@@ -120,7 +123,7 @@ def fit(
     history: dict[str, list[float]] = {"loss": [], "check_step": [0], "score": [best_score]}
     gained, gained_step = best_score, 0
     n_steps, patience = settings.fit_steps, settings.patience
-    if held_out is None and all(enough(*of_one) for of_one in zip(scores, judged, strict=True)):
+    if held_out is None and all(enough(networks, *of_one) for of_one in zip(judged, scores, strict=True)):
         n_steps = 0
     average = Average(networks)
     optimiser = Optimiser(networks, settings.fit_lr, n_steps, networks.input_layers())
@@ -231,12 +234,26 @@ def score(networks: Networks, sample: Sample) -> float:
     return float(torch.stack(found).mean()) / x.shape[1] ** 0.5
 
 
-def enough(reached: float, sample: Sample) -> bool:
-    """Whether networks with the score ``reached`` meet ``sample`` so well that nothing is left to be fitted."""
-    n, later = len(sample.snapshots[0]), sample.snapshots[1:]
+@torch.no_grad()
+def enough(networks: Networks, sample: Sample, reached: float) -> bool:
+    """Whether networks with the score ``reached`` meet ``sample`` so well that nothing is left to be fitted.
+
+    On cells not shown fitting then changes nothing that can be seen, and takes longer than everything before it.
+    """
+    first, *later = sample.snapshots
     # the distance of two cells, as in a normal distribution of many axes, shared out among the cells of either draw
-    chance = [(1 / n + 1 / len(y)) * float((2 * y.var(dim=0).mean()).sqrt()) for y in later]
-    return reached < min(NOTHING_LEFT, OF_CHANCE * float(np.mean(chance)))
+    chance = [(1 / len(first) + 1 / len(y)) * float((2 * y.var(dim=0).mean()).sqrt()) for y in later]
+    if not reached < min(NOTHING_LEFT, OF_CHANCE * float(np.mean(chance))):
+        return False
+    xs, log_ms = flow.integrate(
+        sample.field(networks), first, torch.zeros_like(first[:, 0]), sample.times, tol=CHECK_TOL
+    )
+    for x, log_m, y in zip(xs[1:], log_ms[1:], later, strict=True):
+        p, variance = torch.softmax(log_m, dim=0), y.var(dim=0, correction=0)
+        simulated = p @ (x - p @ x).square()
+        if bool(((simulated - variance).abs() > SPREAD_KEPT * variance).any()):
+            return False
+    return True
 
 
 def mean_score(networks: Networks, samples: Sequence[Sample]) -> float:
