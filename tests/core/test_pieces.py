@@ -164,8 +164,8 @@ def test_outside_the_box_the_answer_is_that_of_its_nearest_point_and_fades():
     for far in (10 * x, x + torch.tensor([100.0, 0.0, 0.0])):
         nearest = torch.minimum(torch.maximum(far, model.low), model.high)
         assert not torch.equal(nearest, far)
-        share = torch.exp(-(far - nearest).abs() / (nets.MARGIN * (high - low)))
-        shares = share, share.amin(1)
+        share = torch.exp(-(((far - nearest) / (nets.MARGIN * (high - low))) ** 2))
+        shares = share, share.prod(1)
         for found, edge, left, loose in zip(model(0.2, far), free(0.2, nearest), shares, free(0.2, far), strict=True):
             torch.testing.assert_close(found, edge * left)
             assert not torch.allclose(found, loose)
@@ -182,7 +182,7 @@ def test_a_cell_that_strays_is_not_carried_off_and_comes_back_backward():
             network[-1].bias.fill_(10.0)
     x, zero = torch.tensor([[0.5, 0.0], [-1.0, 0.9]]), torch.zeros(2)
     there, log_m = flow.integrate(model.individual, x, zero, [0.0, 2.0], tol=1e-6)
-    assert there[-1].max() < 1.2 + 5 * 0.2  # 20 without
+    assert there[-1].max() < 1.2 + 3 * 0.2  # 20 without
     back, left = flow.integrate(model.individual, there[-1], log_m[-1], [2.0, 0.0], tol=1e-6)
     torch.testing.assert_close(back[-1], x, rtol=0, atol=1e-3)
     torch.testing.assert_close(left[-1], zero, rtol=0, atol=1e-3)

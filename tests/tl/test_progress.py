@@ -40,6 +40,6 @@ def test_what_was_done_is_logged_and_not_printed(unfitted, small, caplog, capfd)
 
 
 def test_a_bar_that_ends_early_is_full(unfitted, small, capfd):
-    tl.fit(unfitted, "time", copy=True, **{**small, "progress": True, "fit_steps": 50, "patience": 10})
+    tl.fit(unfitted, "time", copy=True, **{**small, "progress": True, "fit_steps": 50, "patience": 10, "fit_lr": 1e-12})
     bar = capfd.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
     assert "fitting: 100%" in bar and "50/50" not in bar

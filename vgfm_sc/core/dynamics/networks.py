@@ -94,8 +94,8 @@ class Networks(nn.Module):
         """
         inside = x.clamp(self.low, self.high)
         state = torch.cat([inside, self._beside(t, x, condition)], dim=1)
-        fade = self._fade(x - inside)
-        return self.velocity(state) * fade, self.growth(state)[:, 0] * fade.amin(dim=1)
+        far = self._margins(x - inside).square()
+        return self.velocity(state) * (-far).exp(), self.growth(state)[:, 0] * (-far.sum(dim=1)).exp()
 
     def score(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> Tensor:
         """Gradient of the log density at ``(t, x)``, shape ``(n, d)``; only with a network of it."""
@@ -144,14 +144,15 @@ class Networks(nn.Module):
         alone.rates = self.rates[condition].clone()
         return alone
 
-    def _fade(self, outside: Tensor) -> Tensor:
-        """What is left of the answer along each axis at so far ``outside`` the box, shapes ``(n, d)``.
+    def _margins(self, outside: Tensor) -> Tensor:
+        """How far ``outside`` the box, in its margins, shapes ``(n, d)``.
 
-        A cell slows down, forward as backward, so that the flow can be turned back; a velocity that leads back to the
-        box would carry off the cells that are followed backward.
+        The answer falls as a normal density: without a kink, which integrators would stumble over. A cell slows down,
+        forward as backward, so that the flow can be turned back; a velocity that leads back to the box would carry off
+        the cells that are followed backward.
         """
         margin = (self.high - self.low) * (MARGIN / (1 + 2 * MARGIN))
-        return (outside.abs() / -margin.clamp(min=LEAST_MARGIN)).exp()
+        return outside / margin.clamp(min=LEAST_MARGIN)
 
     def _beside(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None) -> Tensor:
         """What the networks take beside the position: time, and the numbers of the condition."""
