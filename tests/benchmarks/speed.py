@@ -38,7 +38,7 @@ from vgfm_sc.core.reading.projection import LANDMARKS
 from vgfm_sc.core.training import fitting, matching, optim
 from vgfm_sc.core.transport import entropic
 
-WIDTH, DEPTH, PAIRS = 128, 4, 320
+WIDTH, DEPTH, PAIRS = 128, 4, 256
 """Defaults of `vgfm_sc.tl.fit`."""
 
 SPREAD = matching.Spread((0.01, 0.01), (0.03, 0.03))

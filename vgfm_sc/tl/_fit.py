@@ -42,7 +42,7 @@ def fit(
     width: int = 128,
     depth: int = 4,
     match_steps: int = 3500,
-    match_size: int = 320,
+    match_size: int = 256,
     match_lr: float = 0.016,
     fit_steps: int = 200,
     fit_cells: int = 1024,

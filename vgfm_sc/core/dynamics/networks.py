@@ -45,11 +45,15 @@ class Networks(nn.Module):
     which have no such input and answer as above.
 
     Outside the box from ``low`` to ``high``, shape ``(d,)``, the answer is that of the nearest point of the box, and
-    fades: where there are no data networks answer anything, and a cell that strays must not be carried off.
+    fades: where there are no data networks answer anything, and a cell that strays must not be carried off. It falls as
+    a normal density of the distance times ``fading``, shape ``(d,)``: without a kink, which integrators would stumble
+    over. So a cell slows down forward as backward, and a flow can be turned back; a velocity that leads back to the box
+    would carry off the cells that are followed backward.
     """
 
     low: Tensor
     high: Tensor
+    fading: Tensor
     times: Tensor
     rates: Tensor
 
@@ -79,6 +83,7 @@ class Networks(nn.Module):
                 nn.init.normal_(self.conditions, std=CONDITION_SD, generator=generator)
         self.register_buffer("low", torch.full((n_dims,), -torch.inf))
         self.register_buffer("high", torch.full((n_dims,), torch.inf))
+        self.register_buffer("fading", torch.zeros(n_dims))
         self.register_buffer("times", torch.arange(n_nodes, dtype=torch.float32))
         self.register_buffer("rates", torch.zeros(n_conditions, n_nodes) if n_conditions else torch.zeros(n_nodes))
 
@@ -94,7 +99,7 @@ class Networks(nn.Module):
         """
         inside = x.clamp(self.low, self.high)
         state = torch.cat([inside, self._beside(t, x, condition)], dim=1)
-        far = self._margins(x - inside).square()
+        far = ((x - inside) * self.fading).square()
         return self.velocity(state) * (-far).exp(), self.growth(state)[:, 0] * (-far.sum(dim=1)).exp()
 
     def score(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> Tensor:
@@ -127,8 +132,10 @@ class Networks(nn.Module):
     def keep_to(self, x: Tensor) -> None:
         """Set the box around ``x``, shape ``(n, d)``: cells, and where they come through."""
         low, high = x.aminmax(dim=0)
-        self.low.copy_(low - MARGIN * (high - low))
-        self.high.copy_(high + MARGIN * (high - low))
+        margin = MARGIN * (high - low)
+        self.low.copy_(low - margin)
+        self.high.copy_(high + margin)
+        self.fading.copy_(1 / margin.clamp(min=LEAST_MARGIN))
 
     @torch.no_grad()
     def under(self, condition: int) -> Networks:
@@ -143,16 +150,6 @@ class Networks(nn.Module):
         alone.conditions = None
         alone.rates = self.rates[condition].clone()
         return alone
-
-    def _margins(self, outside: Tensor) -> Tensor:
-        """How far ``outside`` the box, in its margins, shapes ``(n, d)``.
-
-        The answer falls as a normal density: without a kink, which integrators would stumble over. A cell slows down,
-        forward as backward, so that the flow can be turned back; a velocity that leads back to the box would carry off
-        the cells that are followed backward.
-        """
-        margin = (self.high - self.low) * (MARGIN / (1 + 2 * MARGIN))
-        return outside / margin.clamp(min=LEAST_MARGIN)
 
     def _beside(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None) -> Tensor:
         """What the networks take beside the position: time, and the numbers of the condition."""

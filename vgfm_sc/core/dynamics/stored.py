@@ -21,6 +21,7 @@ def networks(weights: Mapping[str, np.ndarray], n_dims: int, width: int, depth: 
     Weights that hold conditions give networks that take them, see `Networks.under`.
     """
     arrays = {name: np.asarray(value) for name, value in weights.items()}
+    arrays.setdefault("fading", np.zeros(n_dims, dtype=np.float32))  # of older results nothing fades
     found = {name: array.shape for name, array in arrays.items()}
     misfit = f"Stored weights do not fit networks of width {width} and depth {depth} in {n_dims} dimensions: "
     # numbers that no array bears out could make even networks without memory too many

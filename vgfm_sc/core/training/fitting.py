@@ -125,8 +125,7 @@ def fit(
     n_steps, patience = settings.fit_steps, settings.patience
     if held_out is None and all(enough(networks, *of_one) for of_one in zip(judged, scores, strict=True)):
         n_steps = 0
-    average = Average(networks)
-    optimiser = Optimiser(networks, settings.fit_lr, n_steps, networks.input_layers())
+    average, optimiser = Average(networks), Optimiser(networks, settings.fit_lr, n_steps)
     first, found = 0, underway.found
     if found is not None:
         first = take_up(found, optimiser, average, generator)
