@@ -45,10 +45,8 @@ class Networks(nn.Module):
     which have no such input and answer as above.
 
     Outside the box from ``low`` to ``high``, shape ``(d,)``, the answer is that of the nearest point of the box, and
-    fades: where there are no data networks answer anything, and a cell that strays must not be carried off. It falls as
-    a normal density of the distance times ``fading``, shape ``(d,)``: without a kink, which integrators would stumble
-    over. So a cell slows down forward as backward, and a flow can be turned back; a velocity that leads back to the box
-    would carry off the cells that are followed backward.
+    once `settle` was called it fades with the distance times ``fading``, shape ``(d,)``: where there are no data
+    networks answer anything, and a cell that strays must not be carried off.
     """
 
     low: Tensor
@@ -100,7 +98,8 @@ class Networks(nn.Module):
         inside = x.clamp(self.low, self.high)
         state = torch.cat([inside, self._beside(t, x, condition)], dim=1)
         far = ((x - inside) * self.fading).square()
-        return self.velocity(state) * (-far).exp(), self.growth(state)[:, 0] * (-far.sum(dim=1)).exp()
+        along, whole = ((1 - (1 + part).sqrt()).exp() for part in (far, far.sum(dim=1)))
+        return self.velocity(state) * along, self.growth(state)[:, 0] * whole
 
     def score(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> Tensor:
         """Gradient of the log density at ``(t, x)``, shape ``(n, d)``; only with a network of it."""
@@ -135,6 +134,14 @@ class Networks(nn.Module):
         margin = MARGIN * (high - low)
         self.low.copy_(low - margin)
         self.high.copy_(high + margin)
+
+    def settle(self) -> None:
+        """From here on cells outside the box slow down; before, when training has to bring them back, they do not.
+
+        Forward as backward, so that a flow can be turned back: a velocity that leads back to the box would carry off
+        the cells that are followed backward. And without a kink, which integrators would stumble over.
+        """
+        margin = (self.high - self.low) * (MARGIN / (1 + 2 * MARGIN))
         self.fading.copy_(1 / margin.clamp(min=LEAST_MARGIN))
 
     @torch.no_grad()

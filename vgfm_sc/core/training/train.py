@@ -109,6 +109,7 @@ def train(
             return fitting.fit(networks, samples(cells), judged, settings, **given)
 
         networks, history["fitting"] = stage("fitting", fit, networks, settings.fit_steps, at_once)
+    networks.settle()
     for of_course, course, k in zip(cells, courses, numbers, strict=True):
         balance(networks, of_course[0], course.times, course.totals, k, points)
     return Trained(networks, couplings, history)
