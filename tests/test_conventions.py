@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -118,3 +119,27 @@ def test_package_is_typed():
 
 def test_version_is_that_of_the_installed_package():
     assert vgfm_sc.__version__ == version("vgfm_sc")
+
+
+OF_0_1 = json.loads((Path(__file__).parent / "data" / "names_of_0_1.json").read_text())
+"""Public functions of version 0.1 and their parameters, as its signatures had them."""
+
+
+@pytest.mark.parametrize("function", OF_0_1)
+def test_calls_of_version_0_1_still_name_what_there_is(function):
+    part, name = function.split(".")
+    if part in NEED_TORCH and not has_torch():
+        pytest.skip("no torch here")
+    parameters = inspect.signature(getattr(importlib.import_module(f"vgfm_sc.{part}"), name)).parameters
+    before = OF_0_1[function].split()
+    assert set(before) <= set(parameters)
+    by_place = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    kept = [name for name in before if name in by_place]
+    assert by_place[: len(kept)] == kept
+
+
+def test_a_module_that_has_moved_says_where_to():
+    moved = importlib.import_module("vgfm_sc.core.model")
+    with pytest.raises(ImportError, match=r"from vgfm_sc\.core\.dynamics\.model import Model$"):
+        _ = moved.Model
+    assert not hasattr(moved, "__path__")  # what Python asks a module for is answered as usual

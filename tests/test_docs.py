@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import vgfm_sc
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def anchors(text: str) -> set[str]:
@@ -32,3 +34,25 @@ def test_link_of_the_readme_leads_somewhere(link):
     name, _, anchor = link.partition("#")
     assert (ROOT / name).is_file()
     assert not anchor or anchor in anchors((ROOT / name).read_text())
+
+
+def test_version_is_the_same_everywhere():
+    cited = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), flags=re.M)
+    assert cited == [PROJECT["version"]]
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
+    assert headings[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(PROJECT['version'])} - \d{{4}}-\d\d-\d\d", headings[1])  # a release looks for it
+
+
+@pytest.mark.parametrize("part", vgfm_sc.__all__)
+def test_changelog_names_every_public_function(part):
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    names = [f"`{part}.{name}`" for name in pytest.importorskip(f"vgfm_sc.{part}").__all__]
+    assert [name for name in names if name not in changes] == []
+
+
+KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security", "What to do"}
+
+
+def test_changelog_has_the_kinds_of_keep_a_changelog():
+    assert set(re.findall(r"^### (.+)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)) <= KINDS
