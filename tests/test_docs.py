@@ -56,3 +56,32 @@ KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security", "What
 
 def test_changelog_has_the_kinds_of_keep_a_changelog():
     assert set(re.findall(r"^### (.+)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)) <= KINDS
+
+
+# the entry of the registry: what scripts/src/ecosystem_scripts/schema.json of scverse/ecosystem-packages asks of it; of
+# `version`, which that still requires, newer entries have none
+
+REQUIRED = set("name description project_home documentation_home install license tags category contact".split())
+OPTIONAL = {"tutorials_home", "publications", "logo", "test_command", "primary_category", "language"}
+
+
+def test_entry_of_the_registry_is_as_its_schema_asks():
+    entry = pytest.importorskip("yaml").safe_load((ROOT / "docs" / "meta.yaml").read_text())
+    assert REQUIRED <= set(entry) <= REQUIRED | OPTIONAL
+    assert set(entry["install"]) <= {"pypi", "conda", "cran", "bioconductor"}
+    assert entry["category"] == "ecosystem"
+    for name in ("tags", "contact"):
+        assert entry[name] and all(isinstance(one, str) for one in entry[name])
+        assert len(set(entry[name])) == len(entry[name])
+    assert all(re.fullmatch(r"10.\d{4,9}/[-._;()/:A-Za-z0-9]+", doi) for doi in entry["publications"])
+    texts = set(entry) - {"install", "tags", "contact", "publications"}
+    assert all(isinstance(entry[name], str) for name in texts)
+
+
+def test_entry_of_the_registry_agrees_with_the_package():
+    entry = pytest.importorskip("yaml").safe_load((ROOT / "docs" / "meta.yaml").read_text())
+    assert entry["name"] == entry["install"]["pypi"] == PROJECT["name"]
+    assert entry["license"] == PROJECT["license"]
+    assert entry["project_home"] == PROJECT["urls"]["Source"]
+    assert entry["documentation_home"] == PROJECT["urls"]["Documentation"]
+    assert entry["tutorials_home"].startswith(entry["documentation_home"])
