@@ -51,7 +51,7 @@ def test_stages_cost_their_steps(change, ratio):
         {"n_weights": 10_000},
         {"match_size": 640},
         {"cells": [[100, 400, 5000]], "fitted": 1000},
-        {"couplings": [[cost.Problem(4, 100, 200), cost.Problem(1, 2000, 500)]]},
+        {"couplings": [[cost.Problem(2, 100, 200), cost.Problem(2, 2000, 500)]]},
     ],
 )
 def test_more_of_anything_is_more_operations(change):

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-COARSE_PASSES = 200
+COARSE_PASSES = 30
 """Passes over all pairs that solving at one large eps after another takes, Newton's steps on few pairs among them."""
 
 FULL_PASSES = 28
 """The same for the last eps of snapshots of more than ``coarse`` cells, which start from a subsample of so many."""
 
-SOLVE_CALLS = 15_000
+SOLVE_CALLS = 3_000
 """Operations of which a coupling consists, however few cells there are."""
 
 MATCH_STEPS = 1.15
