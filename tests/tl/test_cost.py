@@ -89,6 +89,13 @@ def test_a_stage_is_done_at_its_measured_pace_and_others_as_estimated(progress):
         assert left(bar, 20, 300.0) == 0
 
 
+def test_a_stage_that_ends_before_its_first_step_takes_no_time(progress):
+    with progress.bar("fitting", 20) as bar:
+        assert left(bar, 0, 1.0) > 0
+        bar.total = 0
+        assert left(bar, 0, 1.0) == 0
+
+
 def test_a_stage_taken_up_within_does_not_count_what_was_done_before(progress):
     with progress.bar("matching", 1000) as bar:  # couplings were found
         bar.initial = 800

@@ -94,6 +94,8 @@ class Progress:
             if here > TRUST * whole and pace > TRUST:  # not what was read from a checkpoint
                 self.pace[name] = pace
             to_come = sum(sum(seconds) * self.pace.get(stage, 1.0) for stage, seconds in self.stages)
+            if bar.n == bar.total:  # of a stage that ended early, too
+                return to_come
             return max(0.0, (whole - reached) * pace - (elapsed - last[1])) + to_come
 
         return Bar(total=total, desc=name, disable=False, left=left)
