@@ -35,8 +35,7 @@ class Recipe:
     ``sampling``: of all cells; its rows are those to train on. ``counted``: rows of all cells that make up the totals.
     ``out``: the cells of each time point to judge on, if any. ``prior``: growth expected of every cell per unit of
     time, shape ``(n_obs,)``, if there is any. ``clones``: of every cell, shape ``(n_obs,)``, -1 in those without one,
-    if barcodes are known. ``progress``: bars, if they are
-    shown. ``checkpoint``: folder for finished parts.
+    if barcodes are known. ``progress``: bars, if they are shown. ``checkpoint``: folder for finished parts.
     """
 
     sampling: _anndata.Sampling

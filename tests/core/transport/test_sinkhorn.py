@@ -38,7 +38,10 @@ def solve(x, y, eps, rho, **changed):
 @pytest.mark.parametrize("eps", [1.0, 0.05, 0.002, 0.0003])
 @pytest.mark.parametrize("rho", [0.05, 1.0, 20.0, np.inf])
 @pytest.mark.parametrize("make", [lambda: clouds(120, 90, 5), lambda: two_far_clusters(90, 120)])
-def test_marginals_and_optimality(make, eps, rho):
+@pytest.mark.parametrize("whole", [True, False], ids=["all pairs", "pairs that matter"])
+def test_marginals_and_optimality(make, eps, rho, whole, monkeypatch):
+    if not whole:  # as in large problems
+        monkeypatch.setattr(sinkhorn, "WHOLE_PAIRS", 0)
     x, y = make()
     solved = solve(x, y, eps, rho)
     plan = solved.entries.toarray()

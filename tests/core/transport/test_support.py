@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vgfm_sc.core.transport.support import Support
+from vgfm_sc.core.transport.support import LOWEST, TINY, AllPairs, Support
 
 N, M, EPS = 9, 12, 0.3
 
@@ -176,3 +176,24 @@ def test_source_potential_is_that_of_the_dense_plan(eps, rho):
     want = torch.where(mask.any(1), -factor * torch.logsumexp(z, 1), f)
     found = support_of(cost, mask).source_potential(f, g, b, eps, rho)
     torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("eps", [EPS, 0.001])
+def test_all_pairs_answer_as_a_support_that_holds_them_all(eps):
+    cost, _ = draw()
+    f, g, a, b = potentials()
+    every, support = AllPairs(cost), support_of(cost, torch.ones(N, M, dtype=torch.bool))
+    for rho in (np.inf, 0.7):
+        found, want = (pairs.target_potential(f, a, b, eps, rho) for pairs in (every, support))
+        torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-12)
+        found, want = (pairs.source_potential(f, g, b, eps, rho) for pairs in (every, support))
+        torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-12)
+    log_mass = support.log_mass(f, g, a, b, eps).view(N, M)
+    torch.testing.assert_close(every.log_mass(f, g, a, b, eps), log_mass.clamp(min=LOWEST), rtol=1e-12, atol=1e-10)
+
+
+def test_mass_that_is_next_to_none_is_none():
+    mass = torch.tensor([[1.0, 1e-250], [TINY / 2, 1e-100]], dtype=torch.float64)
+    plan, transpose = AllPairs(mass.clone()).matrix(mass)
+    want = torch.tensor([[1.0, 0.0], [0.0, 1e-100]], dtype=torch.float64)
+    assert torch.equal(plan, want) and torch.equal(transpose, want.T)

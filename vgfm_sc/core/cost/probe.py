@@ -36,7 +36,7 @@ PROBED_STEPS = 4
 def sizes(cells: Sequence[Sequence[int]], n_dims: int, method: Any, settings: Settings, device: torch.device) -> Sizes:
     """Of a fit to ``cells``, of each course, by time point."""
     n_courses = len(cells)
-    fitted, judged = (max(min(n, fitting.FEWEST), n // n_courses) for n in (settings.fit_cells, fitting.CHECK_CELLS))
+    fitted, judged = (fitting.shared(n, n_courses) for n in (settings.fit_cells, fitting.CHECK_CELLS))
     networks = _networks(n_dims, settings, n_courses, torch.device("meta"))
     half, less = max(1, settings.width // 2), max(1, settings.depth - 1)
     return Sizes(
@@ -62,8 +62,7 @@ def _couplings(cells: Sequence[int], method: Any, device: torch.device) -> Itera
         few = [min(n, growth.MOST_CELLS) for n in cells]
         yield from (Problem(solves, n, m) for n, m in zip(few[:-1], few[1:], strict=True))
     for n, m in zip(cells[:-1], cells[1:], strict=True):
-        wanted = math.ceil(math.sqrt(n * m / entropic.MOST_PAIRS[_place(device)]))
-        n_parts = max(1, min(wanted, min(n, m) // parts.FEWEST_CELLS))
+        n_parts = parts.number(n, m, entropic.MOST_PAIRS[_place(device)])
         cuts = parts.REDRAWS if n_parts > 1 else 1
         yield Problem(solves * n_parts * cuts, math.ceil(n / n_parts), math.ceil(m / n_parts))
 

@@ -116,7 +116,7 @@ def fit(
     ``samples`` fixed beforehand. And the history: ``loss`` by step, the last of them not finite if it ended there;
     ``check_step`` and ``score`` by judgement.
     """
-    n_fitted, n_judged = (max(min(n, FEWEST), n // len(samples)) for n in (settings.fit_cells, CHECK_CELLS))
+    n_fitted, n_judged = (shared(n, len(samples)) for n in (settings.fit_cells, CHECK_CELLS))
     judged = [sample.some(n_judged, generator) for sample in held_out or samples]
     scores = [score(networks, sample) for sample in judged]
     best, best_score = copy.deepcopy(networks), float(np.mean(scores))
@@ -166,6 +166,11 @@ def fit(
         if patience is not None and k + 1 - gained_step >= max(patience, CHECK_EVERY):
             break
     return best, {name: np.asarray(values) for name, values in history.items()}
+
+
+def shared(n: int, n_conditions: int) -> int:
+    """How many of ``n`` cells of a snapshot are those of each condition."""
+    return max(min(n, FEWEST), n // n_conditions)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from vgfm_sc.core.transport import growth
 from vgfm_sc.core.transport.clones import binding
 from vgfm_sc.core.transport.entropic import expected
 
-LOOKED_AT = 1000
+BOX_POINTS = 1000
 """Points on the paths of an interval by which the box is set that networks are kept to."""
 
 Bar = Callable[[str, int], Any]
@@ -237,7 +237,7 @@ def _intervals(
 
 def _between(intervals: Sequence[matching.Interval], seed: int) -> list[Tensor]:
     """Where paths lead: a course that turns between two time points leaves the range of its cells."""
-    return [interval.draw(LOOKED_AT, torch.Generator().manual_seed(seed)).on_path for interval in intervals]
+    return [interval.draw(BOX_POINTS, torch.Generator().manual_seed(seed)).on_path for interval in intervals]
 
 
 def _stage(

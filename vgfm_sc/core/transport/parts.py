@@ -39,9 +39,8 @@ def split(
     clones: tuple[Tensor, Tensor] | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Rows and columns of all parts: one that is everything, or several cuts into parts below ``most_pairs``."""
-    most_parts = min(len(x0), len(x1)) // FEWEST_CELLS
-    n_parts = min(math.ceil(math.sqrt(len(x0) * len(x1) / most_pairs)), most_parts)
-    if n_parts <= 1:
+    n_parts = number(len(x0), len(x1), most_pairs)
+    if n_parts == 1:
         return [(torch.arange(len(x0)), torch.arange(len(x1)))]
     orders = [_by_neighbourhood(x, n_parts).cpu() for x in (x0, x1)]
     cuts: list[tuple[Tensor, Tensor]] = []
@@ -50,6 +49,11 @@ def split(
         dealt = (_dealt(order, n_parts, generator, part) for order, part in zip(orders, together, strict=True))
         cuts += zip(*dealt, strict=True)
     return cuts
+
+
+def number(n: int, m: int, most_pairs: int) -> int:
+    """Parts that ``n`` and ``m`` cells are cut into."""
+    return max(1, min(math.ceil(math.sqrt(n * m / most_pairs)), min(n, m) // FEWEST_CELLS))
 
 
 def _by_neighbourhood(x: Tensor, n: int) -> Tensor:
