@@ -48,7 +48,7 @@ def fit(
     fit_cells: int = 1024,
     fit_lr: float = 0.001,
     mass_weight: float = 1.0,
-    patience: int | None = None,
+    patience: int | None = 40,
     score: bool = True,
     validation: float = 0.0,
     n_models: int = 1,
@@ -149,7 +149,7 @@ def fit(
         Weight of the squared relative mass error beside the energy distance, in units of the data's spread, in the
         fitting stage.
     patience
-        End the fitting stage when the energy distance has not improved by 1% for so many steps; `None` never does.
+        End the fitting stage when the energy distance has not improved by 3% for so many steps; `None` never does.
     score
         Learn the score too, the gradient of the log density, which runs with noise and landscapes need. It takes a
         third of the time of the matching stage.

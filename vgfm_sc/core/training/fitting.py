@@ -46,7 +46,7 @@ CHECK_TOL = 1e-4
 """Integration error when judging, as a share of the data's spread: with ten times as much, models are kept whose coarse
 steps fit and whose flow does not."""
 
-GAIN = 0.01
+GAIN = 0.03
 """Share of the energy distance that counts as an improvement for `patience`: less is not worth the time it takes."""
 
 
