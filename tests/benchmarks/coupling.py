@@ -81,7 +81,7 @@ def parts(most_pairs: list[int], repeats: int) -> None:
         of = adata.obs[group].to_numpy()[time_of == t0]
         whole: tuple | None = None
         for most in [10**12, *most_pairs]:
-            entropic.MOST_PAIRS = dict.fromkeys(entropic.MOST_PAIRS, most)
+            entropic.MOST_PAIRS = entropic.PART_PAIRS = dict.fromkeys(entropic.MOST_PAIRS, most)
             for seed in range(1 if whole is None else repeats):
                 began = time.perf_counter()
                 masses = torch.ones_like(x0[:, 0]), torch.ones_like(x1[:, 0])
@@ -155,7 +155,7 @@ def main() -> None:
         hard()
         return
     if args.parts:
-        parts([entropic.MOST_PAIRS["cpu"], entropic.MOST_PAIRS["cpu"] // 10], 1)
+        parts([entropic.MOST_PAIRS["cpu"], entropic.PART_PAIRS["cpu"], entropic.MOST_PAIRS["cpu"] // 10], 1)
         return
     print(f"eps {args.eps}, rho {args.rho}, tol {args.tol}, {args.dims} dimensions, {torch.get_num_threads()} threads")
     for n in args.cells:

@@ -62,7 +62,7 @@ def _couplings(cells: Sequence[int], method: Any, device: torch.device) -> Itera
         few = [min(n, growth.MOST_CELLS) for n in cells]
         yield from (Problem(solves, n, m) for n, m in zip(few[:-1], few[1:], strict=True))
     for n, m in zip(cells[:-1], cells[1:], strict=True):
-        n_parts = parts.number(n, m, entropic.MOST_PAIRS[_place(device)])
+        n_parts = parts.number(n, m, entropic.most_pairs(n, m, _place(device)))
         cuts = parts.REDRAWS if n_parts > 1 else 1
         yield Problem(solves * n_parts * cuts, math.ceil(n / n_parts), math.ceil(m / n_parts))
 

@@ -23,6 +23,10 @@ MAX_PRODUCTS = 10_000
 MOST_PAIRS = {"cpu": 40_000_000, "cuda": 400_000_000}
 """Pairs up to which snapshots are coupled whole, some seconds' work; larger ones are coupled in `parts`."""
 
+PART_PAIRS = {"cpu": 10_000_000, "cuda": 400_000_000}
+"""Pairs of a part: as many as the smallest snapshots that are cut have in theirs. Larger parts would cost more and
+change little (docs/benchmarks/speed.md, Coupling in parts)."""
+
 MOST_ENTRIES = 5_000_000
 """Entries that are kept of a plan: 12 bytes each, and 20 more while training draws from them."""
 
@@ -179,6 +183,11 @@ class _Cells(NamedTuple):
         return _Cells(self.x0[i], self.x1[j], self.mass0[i], self.mass1[j], clones)
 
 
+def most_pairs(n: int, m: int, place: str) -> int:
+    """Pairs that are coupled at once of snapshots of ``n`` and ``m`` cells: all, or those of a part."""
+    return MOST_PAIRS[place] if n * m <= MOST_PAIRS[place] else min(MOST_PAIRS[place], PART_PAIRS[place])
+
+
 def _in_parts(couple: Callable[[_Cells], sinkhorn.Plan], cells: _Cells, generator: Generator) -> Coupling:
     """What ``couple`` makes of ``cells``, in one piece where they are small enough."""
     plan, answers = parts.coupled(
@@ -187,7 +196,7 @@ def _in_parts(couple: Callable[[_Cells], sinkhorn.Plan], cells: _Cells, generato
         cells.x1,
         cells.clones,
         generator,
-        most_pairs=MOST_PAIRS[cells.x0.device.type],
+        most_pairs=most_pairs(len(cells.x0), len(cells.x1), cells.x0.device.type),
         most_entries=MOST_ENTRIES,
     )
     return Coupling(

@@ -34,6 +34,10 @@ WHOLE_PAIRS = 1_000_000
 COARSE_CELLS = 1000
 """Points a side on which eps is lowered: potentials are smooth in space, so a subsample finds their shape."""
 
+DENSE_DIMS = 2
+"""Up to so many dimensions the subsample is dense: its potentials at the last eps are a better start than those of all
+at the one before, which cost as much as the solution. In three it is the other way round."""
+
 STAGE_TOL = 0.01
 """Marginal error asked of a stage and of the subsample: they give a start, not a solution."""
 
@@ -117,21 +121,22 @@ def _solved(
     pairs: Pairs, eps: float, rhos: tuple[float, float], tol: float, max_iter: int, generator: torch.Generator
 ) -> _Stage:
     """The last of the stages from a large eps to ``eps``; ``rhos`` are the penalties of source and target."""
-    used = 0
+    used, few = 0, pairs.shape[0] * pairs.shape[1] <= WHOLE_PAIRS
     if max(pairs.shape) > COARSE_CELLS:
-        stages = [eps / EPS_STEP]
+        stages = [eps / EPS_STEP] if few or pairs.x.shape[1] > DENSE_DIMS else []
+        start = stages[0] if stages else eps
         coarse = pairs.subsample(COARSE_CELLS, generator)
-        found = _solved(coarse, stages[0], rhos, STAGE_TOL, max_iter, generator)
+        found = _solved(coarse, start, rhos, STAGE_TOL, max_iter, generator)
         used = found.n_iter
         to_coarse = Pairs(pairs.x, coarse.y + coarse.centre, pairs.a, coarse.b, pairs.block, price=pairs.price)
-        f = to_coarse.source_potential(found.g, stages[0], rhos[0])
+        f = to_coarse.source_potential(found.g, start, rhos[0])
     else:
         stages = []
         while (stages[0] if stages else eps) < pairs.mean_cost():
             stages.insert(0, (stages[0] if stages else eps) / EPS_STEP)
         first, f = (stages[0] if stages else eps), torch.zeros_like(pairs.a)
         f = pairs.source_potential(pairs.target_potential(f, first, rhos[1]), first, rhos[0])
-    if pairs.shape[0] * pairs.shape[1] <= WHOLE_PAIRS:
+    if few:
         everything = pairs.whole()
         for stage in stages:
             f, products, _ = _settled(pairs, f, everything, stage, rhos, 0.3 * STAGE_TOL, max_iter - used, STAGE_EACH)
