@@ -1,7 +1,9 @@
 import os
+import threading
 
 import joblib
 import pytest
+import torch
 
 from vgfm_sc.core import jobs
 
@@ -65,3 +67,14 @@ def test_an_error_keeps_its_type():
     for workers in ({}, {"backend": "threading", "n_jobs": 2}):
         with pytest.raises(FloatingPointError, match="job 2"):
             in_workers(workers, job)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_beside_runs_in_a_thread_of_its_own_where_there_are_several(monkeypatch, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    result = jobs.beside(lambda a, b: (a + b, threading.get_ident()), 2, 3)
+    total, ran_in = result()
+    assert total == 5
+    assert (ran_in == threading.get_ident()) == (threads == 1)
+    with pytest.raises(ZeroDivisionError):
+        jobs.beside(lambda: 1 / 0)()

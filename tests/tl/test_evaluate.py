@@ -76,6 +76,20 @@ def test_w1_is_the_cost_of_the_best_matching():
     np.testing.assert_allclose(wasserstein1(x, y, np.full(40, 7.0)), cost[linear_sum_assignment(cost)].mean())
 
 
+@pytest.mark.parametrize("shift", [0.0, 1e3])
+def test_distances_of_many_pairs_in_many_dimensions_are_those_of_few(monkeypatch, shift):
+    """By products; cells 1,000 standard deviations from the origin, and some twice."""
+    rng = np.random.default_rng(0)
+    x, y, mass = rng.normal(size=(300, 8)) + shift, rng.normal(size=(250, 8)) + shift, rng.random(300) + 0.5
+    x[:20] = y[:20]
+    scores = []
+    for few in (distances.FEW_PAIRS, 0):
+        monkeypatch.setattr(distances, "FEW_PAIRS", few)
+        floor = distances.energy_floor(y, mass, np.random.default_rng(0))
+        scores.append([energy_distance(x, y, mass), floor, wasserstein1(x, y, mass)])
+    np.testing.assert_allclose(*scores, rtol=1e-7)
+
+
 @pytest.mark.parametrize("n", [40, 41, 400])
 def test_the_floor_is_the_distance_of_samples_of_half_the_size(n):
     rng = np.random.default_rng(0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import joblib
+import torch
 
 
 def one_by_one(n: int) -> bool:
@@ -29,3 +32,16 @@ def each(function: Callable, jobs: Sequence[tuple]) -> Iterator[Any]:
         yield function(*jobs[0])
         return
     yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*job) for job in jobs)
+
+
+def beside(function: Callable, *args: Any) -> Callable[[], Any]:
+    """What ``function(*args)`` returns, once it is called: begun at once in a thread where torch has more than one.
+
+    For compiled code that takes long, knows of one processor and lets other threads run.
+    """
+    if torch.get_num_threads() == 1:
+        return partial(function, *args)
+    executor = ThreadPoolExecutor(1)
+    begun = executor.submit(function, *args)
+    executor.shutdown(wait=False)
+    return begun.result

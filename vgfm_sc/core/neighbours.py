@@ -21,7 +21,7 @@ def nearest(points: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     Exact: by a tree in few dimensions, by all distances, a block at a time, in many.
     """
     if x.shape[1] <= TREE_DIMS:
-        distance, index = KDTree(x).query(points, np.arange(1, k + 1))
+        distance, index = KDTree(x).query(points, np.arange(1, k + 1), workers=torch.get_num_threads())
         return distance, index
     from sklearn.neighbors import NearestNeighbors  # loads scipy.stats: most of a second
 

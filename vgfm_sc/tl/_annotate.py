@@ -30,7 +30,8 @@ def annotate(
     key
         The fit's ``key_added``.
     seed
-        Of the draw of the cells that are searched for neighbours, in data of more than 20,000 cells.
+        Of the draw of the cells that are searched for neighbours, in data of more than 20,000 cells, or 10,000 in more
+        than five dimensions.
 
     Returns
     -------

@@ -47,7 +47,8 @@ def interpolate(
     key
         The fit's ``key_added``.
     seed
-        Of the draw of cells, and of those that are searched for neighbours in data of more than 20,000 cells.
+        Of the draw of cells, and of those that are searched for neighbours in data of more than 20,000 cells, or 10,000
+        in more than five dimensions.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
     device

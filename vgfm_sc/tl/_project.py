@@ -24,7 +24,8 @@ def project(adata: AnnData, basis: str = "umap", *, key: str = "vgfm", seed: int
     key
         The fit's ``key_added``.
     seed
-        Of the draw of the cells that points are placed among, in large data.
+        Of the draw of the cells that points are placed among, in data of more than 20,000 cells, or 10,000 in more than
+        five dimensions.
     device
         Where to evaluate the networks, as in `vgfm_sc.tl.fit`.
 

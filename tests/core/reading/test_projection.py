@@ -32,10 +32,13 @@ def test_single_precision_of_a_linear_embedding_is_no_obstacle():
     assert projection.linear_map(x, (x @ matrix).astype(np.float32), np.random.default_rng(0)) is not None
 
 
-def test_velocity_on_a_curved_embedding_keeps_direction_and_length():
-    """A strip rolled up: the true velocity on the roll is known."""
+@pytest.mark.parametrize(("d", "most"), [(2, 20_000), (7, 20_000), (7, 10_000)])
+def test_velocity_on_a_curved_embedding_keeps_direction_and_length(monkeypatch, d, most):
+    """A strip rolled up: the true velocity on the roll is known. In more dimensions it lies on a plane."""
+    monkeypatch.setattr(projection, "LANDMARKS", most)  # half as many in seven dimensions: fewer than there are cells
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.uniform(0, 4, 6000), rng.uniform(0, 1, 6000)])
+    plane = np.linalg.qr(rng.standard_normal((d, 2)))[0].T if d > 2 else np.eye(2)
 
     def roll(at):
         return np.column_stack([(1 + at[:, 1]) * np.cos(at[:, 0]), (1 + at[:, 1]) * np.sin(at[:, 0])])
@@ -43,7 +46,7 @@ def test_velocity_on_a_curved_embedding_keeps_direction_and_length():
     v = np.column_stack([np.full(len(x), 0.7), np.full(len(x), 0.2)])
     inner = (x > [0.3, 0.2]).all(1) & (x < [3.7, 0.8]).all(1)
     true = (roll(x + 1e-6 * v) - roll(x - 1e-6 * v)) / 2e-6
-    found, placed = laid(x, roll(x), v, x)
+    found, placed = laid(x @ plane, roll(x), v @ plane, x @ plane)
     off = np.linalg.norm(found - true, axis=1) / np.linalg.norm(true, axis=1)
     assert np.median(off[inner]) < 0.1
     assert np.linalg.norm(placed - roll(x), axis=1)[inner].max() < 0.1

@@ -138,7 +138,7 @@ def over_surroundings(x: np.ndarray, values: np.ndarray, weight: np.ndarray, see
 
     ``x``, shape ``(n, d)``, is unitless, ``weight``, shape ``(n,)``, positive. Of large snapshots a sample is searched.
     """
-    some = searched(len(x), seed)
+    some = searched(x, seed)
     x = x.astype(np.float32)
     near = kernel(x, x[some], SURROUNDINGS)
     rows = np.repeat(np.arange(len(x)), np.diff(near.indptr))

@@ -154,7 +154,7 @@ def outside(points: np.ndarray, x: np.ndarray, scaling: Scaling, seed: int) -> n
 
     There the nearest cell is farther away than that cell's own neighbours reach. Of many cells a sample is searched.
     """
-    cells = scaling.to_unitless(x[searched(len(x), seed)]).astype(np.float32)
+    cells = scaling.to_unitless(x[searched(x, seed)]).astype(np.float32)
     distance, index = nearest(scaling.to_unitless(points).astype(np.float32), cells, 1)
     met, which = np.unique(index[:, 0], return_inverse=True)
     reach = nearest(cells[met], cells, min(NEIGHBOURS + 1, len(cells)))[0][:, -1]

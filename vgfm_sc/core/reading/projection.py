@@ -11,13 +11,20 @@ from __future__ import annotations
 import numpy as np
 
 from vgfm_sc.core.dynamics.scaling import Scaling
-from vgfm_sc.core.neighbours import kernel, nearest
+from vgfm_sc.core.neighbours import TREE_DIMS, kernel, nearest
 
 NEIGHBOURS = 30
 """Cells that a point is placed among: enough to even out the jitter of embedded cells."""
 
 LANDMARKS = 20_000
 """Cells that are searched for neighbours; beyond so many, others only fill gaps that the embedding does not show."""
+
+IN_MANY_DIMS = 0.5
+"""Share of `LANDMARKS` beyond `TREE_DIMS`, where every cell is compared with each of them and the distance of
+neighbours hardly depends on how many there are (docs/benchmarks/speed.md, A large atlas)."""
+
+OF_REACH = 4
+"""Of drawn landmarks in so many dimensions one in so many says how far neighbours reach: the step is a scale."""
 
 BLOCK_POINTS = 50_000
 """Points whose neighbours are held at once: 25 MB, however many trajectories there are."""
@@ -91,8 +98,9 @@ class Landmarks:
     """Cells with their places in an embedding: positions ``x``, shape ``(n, d)``, and places ``y``, ``(n, q)``."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, seed: int):
-        some = searched(len(x), seed)
+        some = searched(x, seed)
         self.x, self.y = x[some].astype(np.float32), np.asarray(y)[some]
+        self._every = OF_REACH if x.shape[1] > TREE_DIMS and len(some) < len(x) else 1
 
     def place(self, points: np.ndarray) -> np.ndarray:
         """Places of ``points``, shape ``(m, d)``: means over their neighbours that change continuously."""
@@ -105,9 +113,10 @@ class Landmarks:
         The points looked at lie as far ahead and behind as a cell's neighbours reach.
         """
         speed = np.linalg.norm(v, axis=1, keepdims=True)
-        parts = []
+        some, parts = self.x[:: self._every], []
+        last = min(-(-(NEIGHBOURS + 1) // self._every), len(some))
         for at, along, fast in zip(*(_blocks(part) for part in (points, v, speed)), strict=True):
-            reach = nearest(at.astype(np.float32), self.x, min(NEIGHBOURS + 1, len(self.x)))[0][:, -1:]
+            reach = nearest(at.astype(np.float32), some, last)[0][:, -1:]
             time = np.divide(reach, fast, out=np.zeros_like(fast), where=fast > 0)
             apart = self._place(at + time * along) - self._place(at - time * along)
             parts.append(np.divide(apart, 2 * time, out=np.zeros_like(apart), where=time > 0))
@@ -118,11 +127,15 @@ class Landmarks:
         return (weight @ self.y) / weight.sum(axis=1)[:, None]
 
 
-def searched(n: int, seed: int) -> np.ndarray:
-    """Which of ``n`` cells are searched for neighbours, increasing: `LANDMARKS` at random of more."""
-    if n <= LANDMARKS:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, LANDMARKS, replace=False))
+def searched(x: np.ndarray, seed: int) -> np.ndarray:
+    """Which cells of ``x``, shape ``(n, d)``, are searched for neighbours, increasing: of many `LANDMARKS` at random.
+
+    Beyond `TREE_DIMS` dimensions half as many.
+    """
+    most = LANDMARKS if x.shape[1] <= TREE_DIMS else int(IN_MANY_DIMS * LANDMARKS)
+    if len(x) <= most:
+        return np.arange(len(x))
+    return np.sort(np.random.default_rng(seed).choice(len(x), most, replace=False))
 
 
 def _blocks(points: np.ndarray) -> list[np.ndarray]:
