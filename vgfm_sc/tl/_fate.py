@@ -76,8 +76,8 @@ def fate(
     key
         The fit's ``key_added``.
     seed
-        Of the noise, and of the cells that are searched for neighbours in large snapshots: 20,000, beyond five
-        dimensions 10,000.
+        Of the noise, and of the cells that are searched for neighbours, in snapshots of more than 20,000 cells, or
+        10,000 in more than five dimensions.
     tol
         Error allowed in one step of the integrator, as a share of the data's spread.
     device

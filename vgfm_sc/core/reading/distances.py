@@ -39,7 +39,7 @@ def wasserstein1(x: np.ndarray, y: np.ndarray, mass: np.ndarray | None = None) -
 def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Between all of ``x``, shape ``(n, d)``, and of ``y``, ``(m, d)``; by products where these are faster.
 
-    Of these rounding leaves points at one place 1e-8 of the data's range apart, and hardly changes other distances.
+    With products, rounding leaves points at one place 1e-8 of the data's range apart; other distances hardly change.
     """
     if x.shape[1] <= FEW_DIMS or len(x) * len(y) <= FEW_PAIRS:
         return cdist(x, y)

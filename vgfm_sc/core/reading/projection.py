@@ -8,6 +8,8 @@ little behind, divided by the time between them. So it keeps its length, and not
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from vgfm_sc.core.dynamics.scaling import Scaling
@@ -20,11 +22,12 @@ LANDMARKS = 20_000
 """Cells that are searched for neighbours; beyond so many, others only fill gaps that the embedding does not show."""
 
 IN_MANY_DIMS = 0.5
-"""Share of `LANDMARKS` beyond `TREE_DIMS`, where every cell is compared with each of them and the distance of
-neighbours hardly depends on how many there are (docs/benchmarks/speed.md, A large atlas)."""
+"""Share of `LANDMARKS` that is searched in more than `TREE_DIMS` dimensions. There each cell is compared with all of
+them, and half as many find neighbours that are hardly farther away (docs/benchmarks/speed.md, A large atlas)."""
 
 OF_REACH = 4
-"""Of drawn landmarks in so many dimensions one in so many says how far neighbours reach: the step is a scale."""
+"""How far a cell's neighbours reach is measured with one landmark in so many, where a sample is searched in more than
+`TREE_DIMS` dimensions: it sets the length of a step, which need not be exact."""
 
 BLOCK_POINTS = 50_000
 """Points whose neighbours are held at once: 25 MB, however many trajectories there are."""
@@ -114,7 +117,7 @@ class Landmarks:
         """
         speed = np.linalg.norm(v, axis=1, keepdims=True)
         some, parts = self.x[:: self._every], []
-        last = min(-(-(NEIGHBOURS + 1) // self._every), len(some))
+        last = min(math.ceil((NEIGHBOURS + 1) / self._every), len(some))
         for at, along, fast in zip(*(_blocks(part) for part in (points, v, speed)), strict=True):
             reach = nearest(at.astype(np.float32), some, last)[0][:, -1:]
             time = np.divide(reach, fast, out=np.zeros_like(fast), where=fast > 0)
@@ -128,9 +131,9 @@ class Landmarks:
 
 
 def searched(x: np.ndarray, seed: int) -> np.ndarray:
-    """Which cells of ``x``, shape ``(n, d)``, are searched for neighbours, increasing: of many `LANDMARKS` at random.
+    """Which cells of ``x``, shape ``(n, d)``, are searched for neighbours, increasing.
 
-    Beyond `TREE_DIMS` dimensions half as many.
+    All, or `LANDMARKS` of them at random if there are more; in more than `TREE_DIMS` dimensions `IN_MANY_DIMS` of that.
     """
     most = LANDMARKS if x.shape[1] <= TREE_DIMS else int(IN_MANY_DIMS * LANDMARKS)
     if len(x) <= most:

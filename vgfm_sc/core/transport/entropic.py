@@ -24,8 +24,8 @@ MOST_PAIRS = {"cpu": 40_000_000, "cuda": 400_000_000}
 """Pairs up to which snapshots are coupled whole, some seconds' work; larger ones are coupled in `parts`."""
 
 PART_PAIRS = {"cpu": 10_000_000, "cuda": 400_000_000}
-"""Pairs of a part: as many as the smallest snapshots that are cut have in theirs. Larger parts would cost more and
-change little (docs/benchmarks/speed.md, Coupling in parts)."""
+"""Pairs of a part: as many as the smallest snapshots that are cut have in theirs. Larger parts take longer, and smaller
+ones change the growth of a group by more (docs/benchmarks/speed.md, Coupling in parts)."""
 
 MOST_ENTRIES = 5_000_000
 """Entries that are kept of a plan: 12 bytes each, and 20 more while training draws from them."""
