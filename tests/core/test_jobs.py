@@ -59,6 +59,15 @@ def test_one_by_one(workers):
         assert jobs.one_by_one(1) and not jobs.one_by_one(3)
 
 
+def test_jobs_of_an_iterator_are_made_as_they_are_needed():
+    made = []
+    results = jobs.each(pow, ((made.append(k) or k, 2) for k in range(100)))
+    assert next(results) == 0 and len(made) < 5
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        assert list(jobs.each(pow, ((k, 2) for k in range(5)))) == [0, 1, 4, 9, 16]
+        assert list(jobs.each(pow, iter([(3, 2)]))) == [9]
+
+
 def test_an_error_keeps_its_type():
     def job(k):
         if k == 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -21,14 +21,15 @@ def at_once(n: int) -> int:
     return min(n, joblib.effective_n_jobs(None))
 
 
-def each(function: Callable, jobs: Sequence[tuple]) -> Iterator[Any]:
+def each(function: Callable, jobs: Iterable[tuple]) -> Iterator[Any]:
     """``function(*job)`` of each job, in their order, as they are done.
 
     What a job has to say is part of its result: warnings given in another process are not heard in this one. Large
     arrays are best arguments of their own: those that jobs share are then sent once. They may arrive as copies that
-    cannot be written to. A single job stays here, and leaves the workers to the jobs within it.
+    cannot be written to. A single job of a sequence stays here, and leaves the workers to the jobs within it. Jobs that
+    are an iterator are made as they are needed, a few more than there are workers.
     """
-    if len(jobs) == 1:
+    if isinstance(jobs, Sequence) and len(jobs) == 1:
         yield function(*jobs[0])
         return
     yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*job) for job in jobs)

@@ -1,8 +1,12 @@
+import threading
+
+import joblib
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
 
+from vgfm_sc.core import jobs
 from vgfm_sc.core.transport import entropic, parts
 
 
@@ -96,6 +100,61 @@ def test_same_seed_same_parts(monkeypatch):
     ]
     np.testing.assert_array_equal(plans[0], plans[1])
     assert np.abs(plans[0] - plans[2]).max() > 1e-3
+
+
+@pytest.fixture
+def most_pairs(monkeypatch):
+    monkeypatch.setitem(entropic.MOST_PAIRS, "cpu", 1_000)
+
+
+def cut_plan(seed=0, clones=None):
+    x0, x1, _ = branches(40, 40)
+    numbers = {"eps": 0.01, "rho": 0.5, "drift_rho": 0.2, "clones": clones}
+    return entropic.semi_relaxed(x0, x1, torch.ones(80), torch.ones(120), generator(seed), **numbers)
+
+
+@pytest.mark.parametrize("clones", [None, (np.arange(80) % 9, np.arange(120) % 9)], ids=["", "clones"])
+def test_parts_that_are_spread_give_the_same_plan_to_the_last_bit(monkeypatch, most_pairs, clones):
+    monkeypatch.setattr(parts, "FEWEST_ENTRIES", 2)
+    monkeypatch.setattr(entropic, "MOST_ENTRIES", 0)  # plans are thinned, by chance
+    ran_in, thinned = set(), parts.thinned
+    monkeypatch.setattr(parts, "thinned", lambda *args: ran_in.add(threading.get_ident()) or thinned(*args))
+    here = cut_plan(clones=clones)
+    assert here.n_parts > 2 and ran_in == {threading.get_ident()}
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        spread = cut_plan(clones=clones)
+    assert len(ran_in) == 3
+    for name, value in here.arrays().items():
+        np.testing.assert_array_equal(spread.arrays()[name], value)
+
+
+def test_parts_of_several_couplings_are_spread_by_dask(most_pairs):
+    distributed = pytest.importorskip("distributed")
+    local = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0")
+    tasks = [(seed,) for seed in range(3)]
+    here = list(jobs.each(cut_plan, tasks))
+    with local, distributed.Client(local, set_as_default=False) as client:
+        with joblib.parallel_config(backend="dask", client=client):
+            spread = list(jobs.each(cut_plan, tasks))
+    for one, other in zip(here, spread, strict=True):
+        assert one.n_parts == other.n_parts > 2
+        np.testing.assert_array_equal(one.plan.toarray(), other.plan.toarray())
+
+
+def test_a_part_is_told_of_its_own_cells_alone(monkeypatch, most_pairs):
+    """Numbers of all that goes to another process: two snapshots in each of two cuts, with a mass for each cell."""
+    sent = []
+
+    def each(function, tasks):
+        for task in tasks:
+            sent.append([part for part in task if hasattr(part, "shape")])
+            assert all(isinstance(part, np.ndarray) for part in sent[-1])
+            yield function(*task)
+
+    monkeypatch.setattr(parts.jobs, "each", each)
+    found = cut_plan()
+    assert found.n_parts == len(sent)
+    assert sum(array.size for arrays in sent for array in arrays) == parts.REDRAWS * (80 + 120) * (3 + 1)
 
 
 def plan_of(n, m, seed=0):

@@ -147,10 +147,10 @@ def _solved(
     """The coupling of each interval, kept under ``name`` as soon as it is solved."""
     # each interval draws from a generator of its own: no coupling depends on where, or after which, it was solved
     seeds = np.random.SeedSequence(seed).generate_state(len(course.times) - 1, np.uint64).tolist()
-    tasks = []
+    tasks, cells = [], [np.asarray(x, dtype=np.float32) for x in course.positions]
     for k, own in enumerate(seeds):
         log_growth = _expected(course, k, late=0.5 if method.shared_growth else 0.0)
-        x0, x1 = (np.asarray(x, dtype=np.float32) for x in course.positions[k : k + 2])
+        x0, x1 = cells[k : k + 2]
         known: dict[str, Any] = {}
         if course.wander is not None:
             known["spread"] = course.wander[k]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -60,20 +60,22 @@ def semi_relaxed(
     `drift`). Where ``clones`` are known, they change what pairs cost (see `clones`). Large snapshots are coupled in
     parts (see `parts`).
     """
-
-    def couple(cells: _Cells) -> sinkhorn.Plan:
-        if drift_rho is None:
-            return _solved(cells, generator, eps=eps, rho=rho)
-        first = _solved(cells, generator, eps=eps, rho=drift_rho)
-        moved = drift.carried(cells.x0, cells.x1, first.entries)
-        plan = _solved(cells._replace(x0=moved), generator, eps=eps, rho=rho)
-        return plan._replace(
-            converged=first.converged and plan.converged,
-            n_iter=first.n_iter + plan.n_iter,
-            marginal_error=float(np.max([first.marginal_error, plan.marginal_error])),
-        )
-
+    couple = partial(_drifted, eps=eps, rho=rho, drift_rho=drift_rho)
     return _in_parts(couple, _Cells.exact(x0, x1, mass0, mass1, clones), generator)
+
+
+def _drifted(cells: _Cells, generator: Generator, *, eps: float, rho: float, drift_rho: float | None) -> sinkhorn.Plan:
+    """The plan of cells from where they drift to, or with no ``drift_rho`` from where they stand."""
+    if drift_rho is None:
+        return _solved(cells, generator, eps=eps, rho=rho)
+    first = _solved(cells, generator, eps=eps, rho=drift_rho)
+    moved = drift.carried(cells.x0, cells.x1, first.entries)
+    plan = _solved(cells._replace(x0=moved), generator, eps=eps, rho=rho)
+    return plan._replace(
+        converged=first.converged and plan.converged,
+        n_iter=first.n_iter + plan.n_iter,
+        marginal_error=float(np.max([first.marginal_error, plan.marginal_error])),
+    )
 
 
 def bridged(
@@ -106,12 +108,13 @@ def balanced(
     clones: Clones = None,
 ) -> Coupling:
     """Entropic transport with both marginals exact, the source first grown alike to the target's total."""
+    return _in_parts(partial(_exact, eps=eps), _Cells.exact(x0, x1, mass0, mass1, clones), generator)
 
-    def couple(cells: _Cells) -> sinkhorn.Plan:
-        grown = cells.mass0 * (cells.mass1.sum() / cells.mass0.sum())
-        return _solved(cells._replace(mass0=grown), generator, eps=eps, rho=float("inf"))
 
-    return _in_parts(couple, _Cells.exact(x0, x1, mass0, mass1, clones), generator)
+def _exact(cells: _Cells, generator: Generator, *, eps: float) -> sinkhorn.Plan:
+    """The plan with both marginals exact."""
+    grown = cells.mass0 * (cells.mass1.sum() / cells.mass0.sum())
+    return _solved(cells._replace(mass0=grown), generator, eps=eps, rho=float("inf"))
 
 
 def wasserstein_fisher_rao(
@@ -129,18 +132,19 @@ def wasserstein_fisher_rao(
     ValueError
         A cell has no cell of the other snapshot within pi ``delta``.
     """
-    price = partial(fisher_rao, delta=delta, beyond=BEYOND * eps)
-
-    def couple(cells: _Cells) -> sinkhorn.Plan:
-        _check_reach(cells, delta)
-        whole = (cells.mass0.sum() * cells.mass1.sum()).sqrt()  # entropy is relative to masses of no unit
-        unitless = cells._replace(mass0=cells.mass0 / whole, mass1=cells.mass1 / whole)
-        plan = _solved(unitless, generator, eps=eps, rho=4 * delta**2, target_rho=4 * delta**2, price=price)
-        return plan._replace(entries=plan.entries * float(whole))
-
     cells = _Cells.exact(x0, x1, mass0, mass1, None)
-    exchanged = _in_parts(couple, cells, generator)
+    exchanged = _in_parts(partial(_exchanged, delta=delta, eps=eps), cells, generator)
     return exchanged.grown(np.log(cells.mass1.cpu().numpy() / exchanged.plan.sum(axis=0)))
+
+
+def _exchanged(cells: _Cells, generator: Generator, *, delta: float, eps: float) -> sinkhorn.Plan:
+    """The plan of optimal entropy transport."""
+    _check_reach(cells, delta)
+    price = partial(fisher_rao, delta=delta, beyond=BEYOND * eps)
+    whole = (cells.mass0.sum() * cells.mass1.sum()).sqrt()  # entropy is relative to masses of no unit
+    unitless = cells._replace(mass0=cells.mass0 / whole, mass1=cells.mass1 / whole)
+    plan = _solved(unitless, generator, eps=eps, rho=4 * delta**2, target_rho=4 * delta**2, price=price)
+    return plan._replace(entries=plan.entries * float(whole))
 
 
 def _check_reach(cells: _Cells, delta: float) -> None:
@@ -177,10 +181,17 @@ class _Cells(NamedTuple):
         first, second = (torch.as_tensor(codes, device=x0.device) for codes in clones)
         return cls(x0, x1, mass0, mass1, (first, second))
 
-    def part(self, i: Tensor, j: Tensor) -> _Cells:
-        """Rows ``i`` and columns ``j``."""
-        clones = None if self.clones is None else (self.clones[0][i], self.clones[1][j])
-        return _Cells(self.x0[i], self.x1[j], self.mass0[i], self.mass1[j], clones)
+    def told(self, i: Tensor, j: Tensor) -> tuple[Tensor | np.ndarray, ...]:
+        """Of rows ``i`` and columns ``j`` what `of` makes cells of: arrays, which go between processes, if it can."""
+        pairs = [(self.x0, self.x1), (self.mass0, self.mass1), *([] if self.clones is None else [self.clones])]
+        own = [t for first, second in pairs for t in (first[i], second[j])]
+        return tuple(t.numpy() if t.device.type == "cpu" else t for t in own)
+
+    @classmethod
+    def of(cls, *told: Tensor | np.ndarray) -> _Cells:
+        """Those that were `told` of."""
+        x0, x1, mass0, mass1, *clones = (t if isinstance(t, Tensor) else torch.tensor(t) for t in told)
+        return cls(x0, x1, mass0, mass1, (clones[0], clones[1]) if clones else None)
 
 
 def most_pairs(n: int, m: int, place: str) -> int:
@@ -188,10 +199,11 @@ def most_pairs(n: int, m: int, place: str) -> int:
     return MOST_PAIRS[place] if n * m <= MOST_PAIRS[place] else min(MOST_PAIRS[place], PART_PAIRS[place])
 
 
-def _in_parts(couple: Callable[[_Cells], sinkhorn.Plan], cells: _Cells, generator: Generator) -> Coupling:
+def _in_parts(couple: Callable[[_Cells, Generator], sinkhorn.Plan], cells: _Cells, generator: Generator) -> Coupling:
     """What ``couple`` makes of ``cells``, in one piece where they are small enough."""
     plan, answers = parts.coupled(
-        lambda i, j: couple(cells.part(i, j)),
+        partial(_of_told, couple),
+        cells.told,
         cells.x0,
         cells.x1,
         cells.clones,
@@ -207,6 +219,10 @@ def _in_parts(couple: Callable[[_Cells], sinkhorn.Plan], cells: _Cells, generato
         marginal_error=float(np.max([answer.marginal_error for answer in answers])),  # NaN stays
         n_parts=len(answers),
     )
+
+
+def _of_told(couple: Callable[[_Cells, Generator], sinkhorn.Plan], generator: Generator, *told: Any) -> sinkhorn.Plan:
+    return couple(_Cells.of(*told), generator)
 
 
 def _solved(

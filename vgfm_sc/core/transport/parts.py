@@ -7,14 +7,18 @@ same share of every cluster. Cut again and averaged, the chance of which cells c
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from vgfm_sc.core import jobs
+from vgfm_sc.core.device import threads_for
 from vgfm_sc.core.transport.clones import kept_together
 from vgfm_sc.core.transport.sinkhorn import Plan
 
@@ -83,7 +87,8 @@ def _dealt(order: Tensor, n_parts: int, generator: torch.Generator, together: np
 
 
 def coupled(
-    couple: Callable[[Tensor, Tensor], Plan],
+    couple: Callable[..., Plan],
+    part: Callable[[Tensor, Tensor], tuple],
     x0: Tensor,
     x1: Tensor,
     clones: tuple[Tensor, Tensor] | None,
@@ -92,9 +97,11 @@ def coupled(
     most_pairs: int,
     most_entries: int,
 ) -> tuple[csr_array, list[Plan]]:
-    """Couple part with part; ``couple`` answers rows and columns with a plan and how well it was solved.
+    """Couple part with part, on a processor where the user's joblib configuration says.
 
-    Small ``clones`` are kept together: cells of different parts cannot be coupled.
+    ``part`` tells of rows and columns what is known of their cells, as arrays if these are on a processor: nothing else
+    of the snapshots goes to another process. ``couple`` answers a generator and what ``part`` told with a plan and how
+    well it was solved. Small ``clones`` are kept together: cells of different parts cannot be coupled.
 
     Returns
     -------
@@ -105,16 +112,35 @@ def coupled(
     parts = split(x0, x1, most_pairs, generator, clones)
     n_cuts = REDRAWS if len(parts) > 1 else 1
     per_cell = max(FEWEST_ENTRIES, most_entries // (n_cuts * sum(shape)))
+    told = (part(i.to(x0.device), j.to(x1.device)) for i, j in parts)
+    if len(parts) == 1:
+        solved = iter([_coupled(couple, per_cell, generator, *next(told))])
+    else:
+        # each part draws from a generator of its own: none depends on where, or after which, it was solved
+        seeds = torch.randint(2**63 - 1, (len(parts),), generator=generator).tolist()
+        tasks = ((couple, per_cell, seed, *own) for seed, own in zip(seeds, told, strict=True))
+        solved = jobs.each(_drawn, tasks) if x0.device.type == "cpu" else itertools.starmap(_drawn, tasks)
     answers, data, rows, columns = [], [], [], []
-    for i, j in parts:
-        answer = couple(i.to(x0.device), j.to(x1.device))
-        plan = thinned(answer.entries, per_cell, generator).tocoo()
+    for (i, j), answer in zip(parts, solved, strict=True):
+        plan = answer.entries.tocoo()
         data.append(plan.data / n_cuts)
         rows.append(i.numpy().astype(np.int32)[plan.row])
         columns.append(j.numpy().astype(np.int32)[plan.col])
         answers.append(answer._replace(entries=csr_array((0, 0))))
     entries = np.concatenate(data), (np.concatenate(rows), np.concatenate(columns))
     return csr_array(entries, shape=shape), answers
+
+
+def _drawn(couple: Callable[..., Plan], per_cell: int, seed: int, *told: Any) -> Plan:
+    """`_coupled` with a generator, and as many threads, of its own."""
+    with threads_for(len(told[0]) * len(told[1])):
+        return _coupled(couple, per_cell, torch.Generator().manual_seed(seed), *told)
+
+
+def _coupled(couple: Callable[..., Plan], per_cell: int, generator: torch.Generator, *told: Any) -> Plan:
+    """The plan of one part, thinned."""
+    answer = couple(generator, *told)
+    return answer._replace(entries=thinned(answer.entries, per_cell, generator))
 
 
 def thinned(plan: csr_array, per_cell: int, generator: torch.Generator) -> csr_array:
