@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 
 from vgfm_sc._anndata import Representation, fitted_basis, read_coordinates
+from vgfm_sc._anndata import expression as anndata_expression
 
 X = np.array([[1.0, 0, 2, 0], [0, 3, 0, 1], [4, 0, 0, 0], [0, 0, 5, 7]])
 GENES = ["a", "b", "c", "d"]
@@ -177,3 +178,55 @@ def test_coordinates_are_those_of_the_fit_or_of_an_embedding():
     np.testing.assert_array_equal(read_coordinates(adata, "vgfm", "genes"), X[:, [2, 0]])
     np.testing.assert_array_equal(read_coordinates(adata, "second", "genes"), X[:, :2] + 10)
     np.testing.assert_array_equal(read_coordinates(adata, "vgfm", "r"), X[:, :3])
+
+
+def traced(read):
+    """What it returns, and the most memory that was allocated meanwhile, as a share of that."""
+    tracemalloc.start()
+    x = read()
+    peak = tracemalloc.get_traced_memory()[1] / x.nbytes
+    tracemalloc.stop()
+    return x, peak
+
+
+def lazily(x, chunks):
+    """A dask array that is made a chunk at a time, and the first row of each chunk that was made."""
+    made = []
+
+    def chunk(block_info=None):
+        rows, columns = block_info[None]["array-location"]
+        made.append(rows[0])
+        return x[slice(*rows), slice(*columns)]
+
+    da = pytest.importorskip("dask.array")
+    array = da.map_blocks(chunk, chunks=(chunks, x.shape[1]), dtype=x.dtype, meta=x[:0])
+    return array, made
+
+
+@pytest.mark.parametrize("of", ["obsm", "genes"])
+def test_chunks_of_dask_are_made_once_and_never_all_of_them_held(of, monkeypatch):
+    x = np.random.default_rng(0).standard_normal((40_000, 25)).astype(np.float32)
+    monkeypatch.setattr(anndata_expression, "BLOCK_NUMBERS", 25 * 2500)
+    array, made = lazily(x, (*[1000] * 30, 4000, 500, *[1100] * 5))
+    adata = ad.AnnData(array if of == "genes" else None, obs=pd.DataFrame(index=[f"c{k}" for k in range(len(x))]))
+    if of == "obsm":
+        adata.obsm["X_r"] = array
+    representation = Representation.chosen(adata, None if of == "genes" else "X_r", None, None)
+    array[:1].compute()  # loads modules, which are no part of what is measured
+    made.clear()
+    found, peak = traced(lambda: representation.read(adata))
+    np.testing.assert_array_equal(found, x)
+    assert sorted(made) == sorted(set(made)) and len(made) == len(array.chunks[0])
+    assert peak < 1.4  # all chunks would be half as much again
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+def test_rows_of_a_file_are_read_in_blocks(convert, monkeypatch, tmp_path):
+    x = np.random.default_rng(0).poisson(0.1, (30_000, 30)).astype(np.float32)
+    ad.AnnData(convert(x)).write_h5ad(tmp_path / "a.h5ad")
+    monkeypatch.setattr(anndata_expression, "BLOCK_NUMBERS", 30 * 1000)
+    backed = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    found, peak = traced(lambda: read(backed))
+    np.testing.assert_array_equal(found, x)
+    assert peak < 1.4
+    backed.file.close()

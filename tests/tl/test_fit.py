@@ -508,6 +508,21 @@ def test_backed_object_gets_results_in_memory_and_its_file_stays(unfitted, small
     assert path.read_bytes() == before
 
 
+def test_expression_is_not_read_where_a_representation_is_fitted(unfitted, small):
+    da = pytest.importorskip("dask.array")
+
+    def chunk(block):
+        raise AssertionError("X is read.")
+
+    adata = unfitted.copy()
+    adata.X = da.from_array(adata.X).map_blocks(chunk, meta=adata.X[:0])
+    adata.layers["other"] = adata.X
+    with pytest.raises(AssertionError, match="X is read"):
+        adata.X.compute()
+    tl.fit(adata, "time", **{**small, "match_steps": 2, "fit_steps": 0})
+    assert "vgfm" in adata.uns
+
+
 def test_real_reprogramming_data_give_rates_per_day(shared_data, small):
     sc = pytest.importorskip("scanpy")
     path = shared_data / "reprogramming_250cells.h5ad"

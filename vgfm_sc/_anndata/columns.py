@@ -6,7 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from vgfm_sc._anndata.expression import check_layer
+from vgfm_sc._anndata.expression import check_layer, dense, row_blocks
 from vgfm_sc._anndata.keys import check_name
 from vgfm_sc._anndata.modalities import owners
 
@@ -33,11 +33,14 @@ def read_genes(adata: ad.AnnData, names: list[str], layer: str | None = None) ->
         raise KeyError(msg)
     check_layer(adata, layer)
     matrix = adata.X if layer is None else adata.layers[layer]
-    # h5py takes positions in increasing order alone, a view of the object any
-    x = adata[:, positions].X if adata.isbacked and layer is None else matrix[:, positions]
-    for convert in ("compute", "toarray"):  # dask, then sparse
-        x = getattr(x, convert)() if hasattr(x, convert) else x
-    return np.asarray(x, dtype=float)
+    columns: np.ndarray | slice = positions
+    if getattr(matrix, "format", None) == "csc":  # rows cannot be cut from columns without reading all of them
+        matrix = (adata[:, positions].X if adata.isbacked and layer is None else matrix[:, positions]).tocsr()
+        columns = slice(None)
+    x = np.empty((adata.n_obs, len(positions)))
+    for rows in row_blocks(matrix):  # h5py takes positions in increasing order alone, an array in memory any
+        x[rows] = dense(matrix[rows][:, columns])
+    return x
 
 
 def read_categories(adata: ad.AnnData, name: str) -> pd.Categorical:

@@ -1,7 +1,11 @@
-"""The matrix of expression, a few cells at a time: sparse, backed or dask, it is never held dense as a whole."""
+"""The matrix of expression, a few cells at a time: sparse, backed or dask, it is never held dense as a whole.
+
+Other matrices with a row for each cell are cut in the same way.
+"""
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -65,14 +69,34 @@ def read_expression(
     matrix = adata.X if layer is None else adata.layers[layer]
     if getattr(matrix, "format", None) == "csc" and hasattr(matrix, "tocsr"):
         matrix = matrix.tocsr()  # to cut rows from columns, all of it is read for each block
-    n = adata.n_obs if cells is None else len(cells)
-    size = max(1, BLOCK_NUMBERS // max(1, adata.n_vars))
-    for first in range(0, n, size):
-        rows = slice(first, min(first + size, n))
+    blocks = row_blocks(matrix) if cells is None else _cut(range(1, len(cells) + 1), adata.n_vars)
+    for rows in blocks:
         block = matrix[rows if cells is None else cells[rows]]
         if hasattr(block, "compute"):
             block = block.compute()
         yield rows, block.tocsr().astype(np.float64) if hasattr(block, "tocsr") else np.asarray(block, dtype=float)
+
+
+def row_blocks(matrix: Any) -> Iterator[slice]:
+    """Rows of ``matrix``, shape ``(n, p)``, to read at once: of dask whole chunks, each of which is computed once."""
+    chunked = hasattr(matrix, "compute")
+    return _cut(np.cumsum(matrix.chunks[0]).tolist() if chunked else range(1, matrix.shape[0] + 1), matrix.shape[1])
+
+
+def _cut(ends: Sequence[int], width: int) -> Iterator[slice]:
+    """As many rows of ``width`` at once as `BLOCK_NUMBERS` allows, at least up to the first of ``ends``."""
+    first, last, most = 0, 0, max(1, BLOCK_NUMBERS // max(1, width))
+    while last < len(ends):
+        last = max(last + 1, bisect.bisect_right(ends, first + most))
+        yield slice(first, ends[last - 1])
+        first = ends[last - 1]
+
+
+def dense(block: Any) -> np.ndarray:
+    """A block that was cut, as an array: dask and sparse become one."""
+    for convert in ("compute", "toarray"):
+        block = getattr(block, convert)() if hasattr(block, convert) else block
+    return np.asarray(block)
 
 
 def check_layer(adata: ad.AnnData, layer: str | None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vgfm_sc._anndata.columns import read_genes
+from vgfm_sc._anndata.expression import dense, row_blocks
 from vgfm_sc._anndata.keys import basis_name
 from vgfm_sc._anndata.modalities import check_readable, owners
 
@@ -132,19 +133,20 @@ def read_representation(adata: ad.AnnData, use_rep: str) -> np.ndarray:
         msg = f"Representation {use_rep!r} not found in adata.obsm. Available: {list(adata.obsm)}.{hint}"
         raise KeyError(msg)
     x = adata.obsm[use_rep]
-    for convert in ("compute", "toarray", "to_numpy"):  # dask, then sparse or DataFrame
-        x = getattr(x, convert)() if hasattr(x, convert) else x
-    x = np.asarray(x)
-    frame = adata.obsm[use_rep]
-    if isinstance(frame, pd.DataFrame) and all(pd.api.types.is_numeric_dtype(t) for t in frame.dtypes):
-        x = frame.to_numpy(dtype=float, na_value=np.nan)  # nullable columns are objects otherwise
+    if isinstance(x, pd.DataFrame) and all(pd.api.types.is_numeric_dtype(t) for t in x.dtypes):
+        x = x.to_numpy(dtype=float, na_value=np.nan)  # nullable columns are objects otherwise
+    elif not hasattr(x, "dtype"):
+        x = np.asarray(x.to_numpy() if hasattr(x, "to_numpy") else x)
     if x.dtype.kind not in "fiu":
         msg = f"obsm[{use_rep!r}] is of type {x.dtype}; a numeric array is needed."
         raise TypeError(msg)
     if x.ndim != 2 or x.shape[1] == 0:
         msg = f"obsm[{use_rep!r}] has shape {x.shape}; (n_obs, at least 1 dimension) is needed."
         raise ValueError(msg)
-    return checked(x.astype(np.float64), f"obsm[{use_rep!r}]")
+    own = np.empty(x.shape)
+    for rows in row_blocks(x):
+        own[rows] = dense(x[rows])
+    return checked(own, f"obsm[{use_rep!r}]")
 
 
 def checked(x: np.ndarray, where: str) -> np.ndarray:
