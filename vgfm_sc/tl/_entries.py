@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, get_index_dtype
 
 import vgfm_sc
 from vgfm_sc import _anndata
@@ -99,8 +99,9 @@ def told(
 
 def joined_plans(couplings: Sequence[Coupling], rows: Sequence[np.ndarray], n_obs: int) -> csr_matrix:
     """All plans as one matrix in the order of the object, without entries too small to matter."""
-    parts = []
-    for coupling, source, target in zip(couplings, rows[:-1], rows[1:], strict=True):
+    parts, index = [], get_index_dtype(maxval=n_obs)  # of 4 bytes, as the matrix has it
+    numbers = [cells.astype(index) for cells in rows]
+    for coupling, source, target in zip(couplings, numbers[:-1], numbers[1:], strict=True):
         plan = coupling.plan.tocoo()
         row_share = plan.data / coupling.plan.sum(axis=1)[plan.row]
         column_share = plan.data / coupling.plan.sum(axis=0)[plan.col]
