@@ -1,6 +1,7 @@
 """Metrics, networks, optimiser, stored weights, devices, model."""
 
 import copy
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -365,6 +366,17 @@ def test_model_simulates_what_it_says(monkeypatch):
     monkeypatch.setattr("vgfm_sc.core.dynamics.model.BLOCK_CELLS", 3)
     np.testing.assert_allclose(model.simulate(x, [7.0, 7.01], tol=1e-8)[0], positions, rtol=1e-6)
     np.testing.assert_allclose(model(7.0, x)[0], v, rtol=1e-5)
+
+
+def test_a_model_is_asked_of_many_cells_without_further_copies_of_them():
+    model = Model(nets.Networks(5, 8, 2, 4, torch.Generator().manual_seed(0)), Scaling(np.ones(5), 2.0, 7.0, 2.0))
+    x = np.random.default_rng(0).standard_normal((200_000, 5))
+    tracemalloc.start()
+    v, g = model(7.0, x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert v.shape == x.shape and g.shape == (len(x),)
+    assert peak < 1.5 * (v.nbytes + g.nbytes)
 
 
 def test_common_growth_is_the_integral_of_the_common_rate():

@@ -46,10 +46,12 @@ class Model:
         shape ``(n,)``, per unit of time. Both float64.
         """
         x, t = self._checked(x, t)
-        parts = [self.networks(*chunk) for chunk in self._blocks(t, x)]
-        v, g = (torch.cat(p).cpu().double().numpy() for p in zip(*parts, strict=True))
-        unit = self.scaling.time_unit_at(t)
-        return self.scaling.displacement(v) / unit[:, None], g / unit
+        v, g = np.empty(x.shape), np.empty(len(x))
+        for rows, at in zip(self._rows(x), self._blocks(t, x), strict=True):
+            unit = self.scaling.time_unit_at(t[rows])
+            velocity, growth = (part.cpu().double().numpy() for part in self.networks(*at))
+            v[rows], g[rows] = self.scaling.displacement(velocity) / unit[:, None], growth / unit
+        return v, g
 
     def log_density(self, t: float | np.ndarray, x: np.ndarray) -> np.ndarray:
         """Log density of cells, up to a constant at each time; along the axes trained on.
@@ -77,8 +79,10 @@ class Model:
             )
             raise ValueError(msg)
         x, t = self._checked(x, t)
-        parts = [self.networks.log_density(*chunk) for chunk in self._blocks(t, x)]
-        return torch.cat(parts).cpu().double().numpy()
+        log_density = np.empty(len(x))
+        for rows, at in zip(self._rows(x), self._blocks(t, x), strict=True):
+            log_density[rows] = self.networks.log_density(*at).cpu().double().numpy()
+        return log_density
 
     def _checked(self, x: np.ndarray, t: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions, and a time for each of them."""
@@ -94,9 +98,13 @@ class Model:
         return x, np.broadcast_to(t, len(x))
 
     def _blocks(self, t: np.ndarray, x: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Unitless times and positions, not too many cells at once."""
-        inputs = self._tensor(self.scaling.to_unitless_time(t)), self._tensor(self.scaling.to_unitless(x))
-        return zip(*(i.split(BLOCK_CELLS) for i in inputs), strict=True)
+        """Unitless times and positions, those of `_rows` at once."""
+        for rows in self._rows(x):
+            yield self._tensor(self.scaling.to_unitless_time(t[rows])), self._tensor(self.scaling.to_unitless(x[rows]))
+
+    @staticmethod
+    def _rows(x: np.ndarray) -> list[slice]:
+        return [slice(first, first + BLOCK_CELLS) for first in range(0, len(x), BLOCK_CELLS)]
 
     def simulate(
         self, x: np.ndarray, times: Sequence[float] | np.ndarray, *, tol: float, held: np.ndarray | None = None
@@ -127,8 +135,7 @@ class Model:
         x = np.asarray(x, dtype=float)
         field = self.networks.individual if held is None else flow.across(self.networks.individual, self._tensor(held))
         common = self.networks.common_growth(steps)[:, None]  # has kinks, which an integrator would stumble over
-        for first in range(0, len(x), BLOCK_CELLS):
-            block = slice(first, first + BLOCK_CELLS)
+        for block in self._rows(x):
             at = self._tensor(self.scaling.to_unitless(x[block]))
             with telling_what_to_lower("following"):
                 xs, log_ms = flow.integrate(field, at, torch.zeros_like(at[:, 0]), steps, tol=tol)

@@ -95,24 +95,24 @@ def node_slopes(
         grow.append(np.log(coupling.row_mass)[:, None])
         grown.append(coupling.over_ancestors(coupling.early_growth[:, None]) + coupling.late_growth[:, None])
     dt = np.diff(times)
+    way_on, way_here = (
+        [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in of] for of in (leave, arrive)
+    )
+    most_v = [MOST * _size(part) / t for part, t in zip(leave, dt, strict=True)]
+    most_g = [max(MOST * _size(part), FREE) / t for part, t in zip(grow, dt, strict=True)]
+    for means in (leave, arrive, grow, grown):
+        for part, t in zip(means, dt, strict=True):
+            part /= t  # in place: velocities are as large as the data
     v = _joined(
         couplings,
-        [part / t for part, t in zip(leave, dt, strict=True)],
-        [part / t for part, t in zip(arrive, dt, strict=True)],
+        leave,
+        arrive,
         [np.full((len(part), 1), t) for part, t in zip(leave, dt, strict=True)],
         [np.full((len(part), 1), t) for part, t in zip(arrive, dt, strict=True)],
-        [MOST * _size(part) / t for part, t in zip(leave, dt, strict=True)],
+        most_v,
         VELOCITY_RUNOUT,
     )
-    g = _joined(
-        couplings,
-        [part / t for part, t in zip(grow, dt, strict=True)],
-        [part / t for part, t in zip(grown, dt, strict=True)],
-        [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in leave],
-        [np.linalg.norm(part, axis=1, keepdims=True) + SHORTEST for part in arrive],
-        [max(MOST * _size(part), FREE) / t for part, t in zip(grow, dt, strict=True)],
-        GROWTH_RUNOUT,
-    )
+    g = _joined(couplings, grow, grown, way_on, way_here, most_g, GROWTH_RUNOUT)
     like = cells[0]
     return [
         Slopes(*(torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in (v_k, g_k[:, 0])))
