@@ -1,4 +1,4 @@
-"""Who may import whom: the table of docs/contributing.md, checked on the source."""
+"""Who may import whom: the table of docs/contributing/code.md, checked on the source."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 TREE_DIMS = 5
-"""Up to so many dimensions a tree is faster than all distances (docs/benchmarks/speed.md, Steps)."""
+"""Up to so many dimensions a tree is faster than all distances (docs/benchmarks/speed.md, Nearest neighbours)."""
 
 QUERIES = 1000
 """Cells whose nearest neighbour is looked up for the spacing: enough for a median."""

@@ -23,7 +23,7 @@ LANDMARKS = 20_000
 
 IN_MANY_DIMS = 0.5
 """Share of `LANDMARKS` that is searched in more than `TREE_DIMS` dimensions. There each cell is compared with all of
-them, and half as many find neighbours that are hardly farther away (docs/benchmarks/speed.md, A large atlas)."""
+them, and half as many find neighbours that are hardly farther away (docs/benchmarks/large.md)."""
 
 OF_REACH = 4
 """How far a cell's neighbours reach is measured with one landmark in so many, where a sample is searched in more than

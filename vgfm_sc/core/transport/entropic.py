@@ -25,7 +25,7 @@ MOST_PAIRS = {"cpu": 40_000_000, "cuda": 400_000_000}
 
 PART_PAIRS = {"cpu": 10_000_000, "cuda": 400_000_000}
 """Pairs of a part: as many as the smallest snapshots that are cut have in theirs. Larger parts take longer, and smaller
-ones change the growth of a group by more (docs/benchmarks/speed.md, Coupling in parts)."""
+ones change the growth of a group by more (docs/benchmarks/coupling.md, Coupling in parts)."""
 
 MOST_ENTRIES = 5_000_000
 """Entries that are kept of a plan: 12 bytes each, and 20 more while training draws from them."""
