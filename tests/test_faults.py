@@ -116,7 +116,7 @@ def test_a_killed_process_leaves_the_file_it_has_read(unfitted, tmp_path, backed
     again = ad.read_h5ad(path)
     assert {k: list(getattr(again, k)) for k in SLOTS} == {k: list(getattr(whole, k)) for k in SLOTS}
     np.testing.assert_array_equal(again.obsm["X_genes"], whole.obsm["X_genes"])
-    assert len(list((tmp_path / "run").iterdir())) == 8 + 1  # and what was done is kept
+    assert len(list((tmp_path / "run").iterdir())) == 12 + 1  # and what was done is kept
     assert {p.name for p in tmp_path.iterdir()} == {"a.h5ad", "run"}
 
 

@@ -50,7 +50,7 @@ class Method:
     settings
         Numbers worth storing with the result.
     shared_growth
-        Cells of one state multiply alike at all times: all intervals are coupled first to learn how, and again with
+        Cells of one state multiply alike at all times: all intervals are coupled twice to learn how, and again with
         that growth expected, see `vgfm_sc.core.transport.growth`.
     sigma
         Standard deviation of Brownian motion, per axis, in units of the representation per square root of the unit of
@@ -61,6 +61,10 @@ class Method:
         Whether the coupling takes the keyword ``clones``, a pair of integer arrays of shapes ``(n,)`` and ``(m,)``: the
         clone of each cell, -1 in cells without a barcode and where a clone was seen at one end of the interval alone.
         ``vgfm_sc.tl.fit(clone_key=...)`` needs it.
+    takes_rho_factor
+        Whether the coupling takes the keyword ``rho_factor``, a number of at least 1: how many times as much as
+        otherwise growth is to cost that differs from the expected one. Only with ``shared_growth``; without it, growth
+        that is not expected costs the same in all intervals.
     prepare
         Function ``(cells, generator) -> path`` that makes the path function of a fit from its cells: unitless
         positions of all snapshots, a list of float32 tensors of shapes ``(n_k, d)`` on the device of the fit, and a CPU
@@ -77,6 +81,7 @@ class Method:
     sigma: float | None = None
     takes_clones: bool = False
     prepare: Callable | None = None
+    takes_rho_factor: bool = False
 
     def __post_init__(self) -> None:
         for name in ("coupling", "path"):
@@ -112,7 +117,8 @@ def vgfm(
         Entropic penalty, as a share of the mean squared distance between two independent cells of the data.
     rho
         Penalty on unequal growth, in the same unit. Large: all cells grow alike; small: mass appears wherever it is
-        needed instead of moving there.
+        needed instead of moving there. With ``shared_growth`` it is that of the first plan; growth other than expected
+        costs up to four times as much in an interval where little of it is left.
     drift_rho
         The penalty in a first plan that says how cells drift; the plan proper couples them from there, see
         `vgfm_sc.core.transport.drift`. `None` couples cells from where they stand.
@@ -124,7 +130,7 @@ def vgfm(
         `vgfm_sc.core.training.smoothing`.
     shared_growth
         Expect the growth that cells show at one time of cells in the same state at other times, so that it is not taken
-        for motion at forks. See `vgfm_sc.core.transport.growth`.
+        for motion at forks. Intervals are then coupled three times. See `vgfm_sc.core.transport.growth`.
 
     Examples
     --------
@@ -146,6 +152,7 @@ def vgfm(
         smooth=smooth,
         shared_growth=shared_growth,
         takes_clones=True,
+        takes_rho_factor=shared_growth,
         name="vgfm",
         settings=settings,
     )

@@ -56,8 +56,8 @@ def assert_same_fit(a, b):
 @pytest.mark.parametrize(
     ("module", "name", "after", "coupled", "matched"),
     [
-        (training, "_coupled", 2, 6, 1),  # two of four first couplings are kept
-        (training, "_coupled", 6, 2, 1),  # and two of the four proper
+        (training, "_coupled", 2, 10, 1),  # two of eight first couplings are kept
+        (training, "_coupled", 10, 2, 1),  # and two of the four proper
         (matching, "match", 0, 0, 1),
         (fitting, "fit", 0, 0, 0),
         (training, "balance", 0, 0, 0),
@@ -141,22 +141,22 @@ def test_a_finished_fit_is_taken_from_its_parts(unfitted, fitted, small, tmp_pat
     for _ in range(2):
         adata = tl.fit(unfitted, "time", copy=True, checkpoint=str(tmp_path), **small)
         assert_same_fit(adata, fitted)
-    assert calls == {"coupled": 8, "matched": 1}
+    assert calls == {"coupled": 12, "matched": 1}
 
 
 @pytest.mark.parametrize(
     ("change", "coupled"),
     [
-        ({"seed": 1}, 8),
-        ({"width": 16}, 8),
-        ({"match_lr": 0.02}, 8),
-        ({"method": methods.vgfm(rho=0.6)}, 8),
+        ({"seed": 1}, 12),
+        ({"width": 16}, 12),
+        ({"match_lr": 0.02}, 12),
+        ({"method": methods.vgfm(rho=0.6)}, 12),
         ({"method": methods.vgfm(shared_growth=False)}, 4),
         ({"method": "otcfm"}, 4),
         ({"method": methods.bridge(sigma=0.1)}, 4),
-        ({"method": methods.manifold(detour=3.0)}, 8),
-        ({"mass": {0: 1, 1: 1, 2: 1, 3: 1, 4: 1}}, 8),
-        ({"validation": 0.1}, 8),
+        ({"method": methods.manifold(detour=3.0)}, 12),
+        ({"mass": {0: 1, 1: 1, 2: 1, 3: 1, 4: 1}}, 12),
+        ({"validation": 0.1}, 12),
     ],
 )
 def test_another_fit_does_not_find_the_parts(unfitted, small, tmp_path, calls, change, coupled):
@@ -172,7 +172,7 @@ def test_other_cells_do_not_find_the_parts(unfitted, small, tmp_path, calls):
     moved.obsm["X_genes"][0, 0] += 1e-6
     calls.update(coupled=0, matched=0)
     tl.fit(moved, "time", checkpoint=tmp_path, **{**small, "match_steps": 2})
-    assert calls == {"coupled": 8, "matched": 1}
+    assert calls == {"coupled": 12, "matched": 1}
 
 
 def test_models_of_an_ensemble_have_parts_of_their_own(unfitted, small, tmp_path, calls):
@@ -180,7 +180,7 @@ def test_models_of_an_ensemble_have_parts_of_their_own(unfitted, small, tmp_path
         tl.fit(unfitted, "time", copy=True, n_models=2, checkpoint=folder, **{**small, "match_steps": 2})
         for folder in (tmp_path, tmp_path, None)
     ]
-    assert calls["matched"] == 4 and len(list(tmp_path.iterdir())) == 2 * (4 + 4 + 2)
+    assert calls["matched"] == 4 and len(list(tmp_path.iterdir())) == 2 * (8 + 4 + 2)
     for fit in fits[1:]:
         np.testing.assert_array_equal(fit.obs["vgfm_growth_sd"], fits[0].obs["vgfm_growth_sd"])
 

@@ -18,7 +18,8 @@ class Course:
     expected of each cell per mean interval, shapes ``(n_k,)``, if there is any. ``held_out``: cells that training does
     not see and is judged on, if any, shapes ``(h_k, d)``. ``wander``: standard deviation per axis of Brownian motion
     over each interval, where paths are bridges of it. ``clones``: of each cell, shapes ``(n_k,)``, -1 in those without
-    one, where lineage barcodes are known.
+    one, where lineage barcodes are known. ``rho_factors``: how many times as much as at first growth other than
+    ``prior`` costs in each interval, once it is learnt.
     """
 
     positions: Sequence[np.ndarray]
@@ -30,6 +31,7 @@ class Course:
     held_out: Sequence[np.ndarray] | None = None
     wander: Sequence[float] | None = None
     clones: Sequence[np.ndarray] | None = None
+    rho_factors: Sequence[float] | None = None
 
     def arrays(self) -> Iterator[np.ndarray]:
         """All numbers, and which of the parts are there."""

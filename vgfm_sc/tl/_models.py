@@ -84,7 +84,7 @@ def fitted_model(k: int, recipe: Recipe, x: np.ndarray) -> FittedModel:
     if recipe.checkpoint is not None:
         method = recipe.method
         versions = vgfm_sc.__version__, version("torch"), version("numpy")
-        known = method.name, method.settings, method.noise, method.smooth, method.shared_growth
+        known = method.name, method.settings, method.noise, method.smooth, method.shared_growth, method.takes_rho_factor
         functions = method.coupling, method.path, method.prepare
         arrays = [array for course in courses for array in course.arrays()]
         name = fingerprint(arrays, settings, versions, recipe.device, (*known, *functions))

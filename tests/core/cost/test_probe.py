@@ -8,7 +8,7 @@ import torch
 from vgfm_sc import methods
 from vgfm_sc.core.cost import estimate, probe
 from vgfm_sc.core.training.settings import Settings
-from vgfm_sc.core.transport import entropic, parts
+from vgfm_sc.core.transport import entropic, growth, parts
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(16, 2, 30, 32, 0.01, 5, 20, 0.001, 1.0, None, True, 0)
@@ -18,12 +18,13 @@ def problems(cells, method):
     return probe.sizes([cells], 10, method, SETTINGS, CPU).couplings[0]
 
 
-def test_shared_growth_couples_twice_and_drift_solves_twice():
+def test_shared_growth_couples_three_times_and_drift_solves_twice():
     cells = [3000, 500, 4000]
     whole = [(3000, 500), (500, 4000)]
     assert problems(cells, methods.otcfm()) == [(1, *pair) for pair in whole]
     assert problems(cells, methods.vgfm(shared_growth=False)) == [(2, *pair) for pair in whole]
-    assert problems(cells, methods.vgfm()) == [(2, 2000, 500), (2, 500, 2000), *((2, *pair) for pair in whole)]
+    first = [(2, growth.MOST_CELLS, 500), (2, 500, growth.MOST_CELLS)]
+    assert problems(cells, methods.vgfm()) == [*first, *first, *((2, *pair) for pair in whole)]
     assert problems(cells, methods.vgfm(drift_rho=None))[-1] == (1, 500, 4000)
 
 

@@ -65,6 +65,7 @@ def train(n=4, **changed):
         noise=0.5,
         smooth=True,
         shared_growth=changed.pop("shared_growth", False),
+        takes_rho_factor=False,
     )
     totals = [(20 + k) / 20 for k in range(n)]
     times, masses = changed.pop("times", [float(k) for k in range(n)]), changed.pop("masses", [1.0] * n)

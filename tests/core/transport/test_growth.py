@@ -1,6 +1,7 @@
 """Growth that cells of one state share at all times."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from vgfm_sc import methods
+from vgfm_sc import datasets, methods
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.course import Course
 from vgfm_sc.core.training import train as training
@@ -35,9 +36,10 @@ def fork(n=120, seed=0):
     return course(positions)
 
 
-def couplings(course, **settings):
+def couplings(course, method=None, **settings):
     bar = lambda name, total: nullcontext(SimpleNamespace(update=lambda: None))  # noqa: E731
-    return training._couplings(course, None, methods.vgfm(**settings), 0, torch.device("cpu"), bar, None)
+    method = method or methods.vgfm(**settings)
+    return training._couplings(course, None, method, 0, torch.device("cpu"), bar, None)[1]
 
 
 def sent_up(coupling, course):
@@ -52,6 +54,40 @@ def test_growth_after_a_fork_is_not_taken_for_motion_into_it():
     alone, told = (sent_up(couplings(data, shared_growth=shared)[0], data) for shared in (False, True))
     assert alone > 0.56
     assert told == pytest.approx(0.5, abs=0.02)
+
+
+def test_growth_that_was_not_expected_costs_more_where_little_is_left():
+    """Unitless and up to a common factor: an interval of other totals is judged alike."""
+    log_growth = np.random.default_rng(0).standard_normal(10_000)
+    factors = [growth.rho_factor(sd * log_growth + 2.0) for sd in (1.0, 0.31, 0.2, 0.14, 0.0)]
+    assert factors[0] == factors[1] == 1.0 and factors[3:] == [growth.MOST_RHO] * 2
+    assert factors[2] == pytest.approx(growth.LEFT**2 / 0.2**2, rel=0.05)
+
+
+def test_chance_stays_out_of_growth():
+    """Where single cells happen to lie is not to show in their growth."""
+    adata = datasets.branching(n_cells=60, n_dims=10, times=(0.0, 1.0, 2.0), seed=0)
+    x, time = adata.obsm["X_state"] / adata.obsm["X_state"].std(), adata.obs["time"].to_numpy()
+    data, truth = course([x[time == t] for t in range(3)]), adata.obs["true_growth"].to_numpy()[time < 2]
+    off = [
+        np.std(np.concatenate([np.log(coupling.row_mass) for coupling in couplings(data, method)]) - truth)
+        for method in (methods.vgfm(), replace(methods.vgfm(), takes_rho_factor=False))
+    ]
+    assert off[0] < 0.9 * off[1]
+
+
+def test_couplings_are_asked_for_by_the_growth_before_them():
+    """The second expects what the first has found, and the last what both have; only then is the penalty another."""
+    data, seen = fork(30), []
+
+    def noted(x0, x1, mass0, mass1, generator, *, rho_factor=None):
+        seen.append((rho_factor, float(mass0.std())))
+        return methods.otcfm().coupling(x0, x1, mass0, mass1, generator)
+
+    couplings(data, methods.Method(noted, shared_growth=True, takes_rho_factor=True))
+    assert [factor for factor, _ in seen[:2]] == [None, None] and len(seen) == 6
+    assert all(1 <= factor <= growth.MOST_RHO for factor, _ in seen[2:])
+    assert seen[0][1] == 0 and seen[2][1] > 0
 
 
 def test_plans_told_of_growth_still_end_in_what_is_observed():

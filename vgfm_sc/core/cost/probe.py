@@ -60,7 +60,7 @@ def _couplings(cells: Sequence[int], method: Any, device: torch.device) -> Itera
     solves = 2 if method.settings.get("drift_rho") is not None else 1
     if method.shared_growth:
         few = [min(n, growth.MOST_CELLS) for n in cells]
-        yield from (Problem(solves, n, m) for n, m in zip(few[:-1], few[1:], strict=True))
+        yield from growth.ROUNDS * [Problem(solves, n, m) for n, m in zip(few[:-1], few[1:], strict=True)]
     for n, m in zip(cells[:-1], cells[1:], strict=True):
         n_parts = parts.number(n, m, entropic.most_pairs(n, m, _place(device)))
         cuts = parts.REDRAWS if n_parts > 1 else 1

@@ -5,7 +5,9 @@ follows. A bend that vanishes at both ends of an interval takes the jump out and
 two intervals or more, the velocity at a cell is the mean of how it arrived and how it leaves, weighted as for a
 parabola through three times; at either end of the course it is that of a natural spline. Growth is joined in the same
 way, but along the distance travelled instead of time: it follows the state of a cell, and where cells have come to
-rest it has nothing left to change with. Where the mean growth of a pair is not between the rates at its two ends, it
+rest it has nothing left to change with. At either end of the course it is that of an even change over the interval, or
+where growth of a state is known the mean of this and of what is expected there: an even change goes too far where
+growth levels off. Where the mean growth of a pair is not between the rates at its two ends, it
 stays constant over the interval: reaching both ends would take a dip or a peak that no snapshot has seen.
 
 A slope over a short interval is mostly sampling noise divided by little time. Kept through a long interval beside it,
@@ -77,11 +79,17 @@ class Slopes(NamedTuple):
 
 
 def node_slopes(
-    couplings: Sequence[Coupling], cells: Sequence[Tensor], times: Sequence[float], path: Path | None = None
+    couplings: Sequence[Coupling],
+    cells: Sequence[Tensor],
+    times: Sequence[float],
+    path: Path | None = None,
+    at_ends: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> list[Slopes]:
     """Slopes at the cells of every snapshot: means over the plans before and after.
 
-    With ``path`` velocities are means of those that paths leave and arrive with, in place of straight lines.
+    With ``path`` velocities are means of those that paths leave and arrive with, in place of straight lines. With
+    ``at_ends``, see `vgfm_sc.core.transport.growth.at_ends`, growth at the ends of a course of two intervals or more is
+    drawn halfway to what is expected there.
     """
     x = [c.cpu().double().numpy() for c in cells]
     leave, arrive, grow, grown = [], [], [], []  # displacement and growth over each interval, seen from either end
@@ -113,6 +121,9 @@ def node_slopes(
         VELOCITY_RUNOUT,
     )
     g = _joined(couplings, grow, grown, way_on, way_here, most_g, GROWTH_RUNOUT)
+    if at_ends is not None and len(couplings) > 1:
+        for k, log_growth in zip((0, -1), at_ends, strict=True):
+            g[k] = (g[k] + log_growth[:, None] / dt[k]) / 2
     like = cells[0]
     return [
         Slopes(*(torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in (v_k, g_k[:, 0])))

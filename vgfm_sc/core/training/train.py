@@ -56,7 +56,7 @@ def train(
     """Train on ``courses``: one, or one for each condition, which the networks then take as an input.
 
     ``method`` has ``coupling``, ``path``, ``prepare``, ``noise``, ``smooth`` and ``shared_growth``; its coupling takes
-    ``clones`` where the course has them. Couplings and the networks after each stage are kept in ``checkpoint`` when
+    ``clones`` where the course has them, and ``rho_factor`` if the method says so. Couplings and the networks after each stage are kept in ``checkpoint`` when
     they are done, and taken from there if they have been before; a stage that was broken off goes on where it was.
     """
     numbers = [None] if len(courses) == 1 else list(range(len(courses)))
@@ -71,10 +71,11 @@ def train(
         path = method.prepare(
             [x for of_course in cells for x in of_course], torch.Generator().manual_seed(settings.seed)
         )
-    couplings = [
+    coupled = [
         _couplings(course, k, method, settings.seed, device, bar, checkpoint)
         for course, k in zip(courses, numbers, strict=True)
     ]
+    couplings = [of_course for _, of_course in coupled]
     generator = torch.Generator().manual_seed(settings.seed)
     networks = Networks(
         cells[0][0].shape[1],
@@ -85,7 +86,7 @@ def train(
         with_score=settings.score,
         n_conditions=len(courses) if len(courses) > 1 else 0,
     ).to(device)
-    parts = zip(couplings, cells, courses, numbers, strict=True)
+    parts = zip(couplings, cells, [told for told, _ in coupled], numbers, strict=True)
     intervals = [interval for part in parts for interval in _intervals(*part, method, path)]
     networks.keep_to(torch.cat([x for of_course in cells for x in of_course] + _between(intervals, settings.seed)))
     stage = partial(_stage, generator=generator, bar=bar, checkpoint=checkpoint)
@@ -123,10 +124,11 @@ def _couplings(
     device: torch.device,
     bar: Bar,
     checkpoint: Checkpoint | None,
-) -> list[Coupling]:
-    """The coupling of each interval; where growth is shared, after a first one that tells of it."""
+) -> tuple[Course, list[Coupling]]:
+    """``course`` and the coupling of each interval; where growth is shared, as told by first ones of it."""
     n, before = len(course.times) - 1, "" if condition is None else f"condition{condition}-"
-    with bar("coupling", 2 * n if method.shared_growth else n) as progress:
+    rounds = growth.ROUNDS if method.shared_growth else 0
+    with bar("coupling", (rounds + 1) * n) as progress:
 
         def solved(course: Course, name: str) -> list[Coupling]:
             couplings = []
@@ -135,10 +137,10 @@ def _couplings(
                 progress.update()
             return couplings
 
-        if method.shared_growth:
+        for k in range(rounds):
             sample = growth.sampled(course, seed)
-            course = growth.told(course, sample, solved(sample, "first"))
-        return solved(course, "coupling")
+            course = growth.told(course, sample, solved(sample, f"first{k}-"))
+        return course, solved(course, "coupling")
 
 
 def _solved(
@@ -156,6 +158,8 @@ def _solved(
             known["spread"] = course.wander[k]
         if course.clones is not None:
             known["clones"] = binding(*course.clones[k : k + 2])
+        if course.rho_factors is not None and method.takes_rho_factor:
+            known["rho_factor"] = course.rho_factors[k]
         informed = partial(method.coupling, **known) if known else method.coupling
         tasks.append((informed, x0, x1, tuple(course.masses[k : k + 2]), log_growth, device, own))
     kept = [None if checkpoint is None else checkpoint.read(f"{name}{k}") for k in range(len(tasks))]
@@ -216,7 +220,10 @@ def _intervals(
     noise = [method.noise * gap for gap in gaps]
     blur = [max(matching.SCORE_BLUR * gap, matching.LEAST_BLUR) for gap in gaps]
     curved = method.prepare is not None
-    slopes = smoothing.node_slopes(couplings, cells, times, path if curved else None) if method.smooth else None
+    slopes = None
+    if method.smooth:
+        known = growth.at_ends(course, couplings) if method.shared_growth else None
+        slopes = smoothing.node_slopes(couplings, cells, times, path if curved else None, known)
     uneven = not np.allclose(np.diff(times), course.durations)  # training has a clock of its own
     box = smoothing.Box(*torch.cat(list(cells)).aminmax(dim=0)) if uneven else None
     return [

@@ -50,6 +50,7 @@ def semi_relaxed(
     eps: float,
     rho: float,
     drift_rho: float | None,
+    rho_factor: float = 1.0,
     clones: Clones = None,
 ) -> Coupling:
     """Semi-relaxed entropic transport: target marginal exact, source marginal at a price (:cite:p:`Wang25`, eq. 9).
@@ -57,10 +58,10 @@ def semi_relaxed(
     The cost is the squared distance divided by its mean over two independent cells of the data (2 d in coordinates
     of unit variance), one number for all intervals, so that ``eps`` and ``rho`` have no unit. With ``drift_rho``,
     a plan with that penalty says how cells drift, and the distance is taken from where the drift carries them (see
-    `drift`). Where ``clones`` are known, they change what pairs cost (see `clones`). Large snapshots are coupled in
-    parts (see `parts`).
+    `drift`). The penalty of the plan proper is ``rho`` times ``rho_factor``. Where ``clones`` are known, they change
+    what pairs cost (see `clones`). Large snapshots are coupled in parts (see `parts`).
     """
-    couple = partial(_drifted, eps=eps, rho=rho, drift_rho=drift_rho)
+    couple = partial(_drifted, eps=eps, rho=rho * rho_factor, drift_rho=drift_rho)
     return _in_parts(couple, _Cells.exact(x0, x1, mass0, mass1, clones), generator)
 
 
