@@ -77,6 +77,20 @@ def test_ends_are_those_of_a_natural_spline():
     torch.testing.assert_close((6 * chord - 4 * slopes[0].v - 2 * slopes[1].v) / dt, torch.zeros_like(chord))
 
 
+def test_growth_at_the_ends_goes_halfway_to_what_is_expected_there():
+    cells, couplings, (_, _, rate) = course()
+    expected = np.full(30, 0.7), np.linspace(-1, 1, 30)
+    slopes = smoothing.node_slopes(couplings, cells, TIMES, at_ends=expected)
+    halfway = (rate[0] + 0.7 / 1.0) / 2, rate[1], (rate[2] + torch.linspace(-1, 1, 30) / 2.0) / 2
+    for found, wanted in zip(slopes, halfway, strict=True):
+        torch.testing.assert_close(found.g, wanted.double(), rtol=1e-6, atol=1e-6)
+    one = [
+        smoothing.node_slopes(couplings[:1], cells[:2], TIMES[:2], at_ends=of_states)[0].g
+        for of_states in (None, expected)
+    ]
+    torch.testing.assert_close(*one, rtol=0, atol=0)
+
+
 def test_one_interval_stays_straight():
     cells, couplings, _ = course()
     slopes = smoothing.node_slopes(couplings[:1], cells[:2], TIMES[:2])

@@ -59,9 +59,9 @@ def test_growth_after_a_fork_is_not_taken_for_motion_into_it():
 def test_growth_that_was_not_expected_costs_more_where_little_is_left():
     """Unitless and up to a common factor: an interval of other totals is judged alike."""
     log_growth = np.random.default_rng(0).standard_normal(10_000)
-    factors = [growth.rho_factor(sd * log_growth + 2.0) for sd in (1.0, 0.31, 0.2, 0.14, 0.0)]
+    factors = [growth.rho_factor(sd * log_growth + 2.0) for sd in (1.0, 0.65, 0.4, 0.28, 0.0)]
     assert factors[0] == factors[1] == 1.0 and factors[3:] == [growth.MOST_RHO] * 2
-    assert factors[2] == pytest.approx(growth.LEFT**2 / 0.2**2, rel=0.05)
+    assert factors[2] == pytest.approx(growth.LEFT**2 / 0.4**2, rel=0.05)
 
 
 def test_chance_stays_out_of_growth():
@@ -133,6 +133,18 @@ def test_what_the_couplings_show_beyond_expectation_is_a_rate_of_the_state(prior
     for rate in told.prior:
         beyond = rate - (data.prior[0] if prior else 0)
         np.testing.assert_allclose(beyond - beyond.mean(), grows - grows.mean(), atol=1e-6)
+
+
+def test_growth_expected_at_the_ends_is_that_of_the_state_and_of_the_total():
+    """Cells stay where they are and double in each unit of time in one of two places; the totals are 1.5 times that."""
+    places = np.repeat([0.0, 50.0], 20)[:, None]
+    rate = np.log(2) * (places[:, 0] > 0)
+    data = course([places] * 3, (0.0, 1.0, 3.0), [rate] * 3)
+    late = [rate * duration / 2 for duration in data.durations]
+    plans = [np.diag(1.5 * np.exp(2 * half)) for half in late]
+    found = [Coupling(csr_array(p), np.ones(40), True, 0, 0.0, late=half) for p, half in zip(plans, late, strict=True)]
+    for log_growth, duration in zip(growth.at_ends(data, found), data.durations, strict=True):
+        np.testing.assert_allclose(log_growth, rate * duration + np.log(1.5))
 
 
 def test_a_total_that_is_off_is_the_offset_of_its_interval():

@@ -56,8 +56,9 @@ def train(
     """Train on ``courses``: one, or one for each condition, which the networks then take as an input.
 
     ``method`` has ``coupling``, ``path``, ``prepare``, ``noise``, ``smooth`` and ``shared_growth``; its coupling takes
-    ``clones`` where the course has them, and ``rho_factor`` if the method says so. Couplings and the networks after each stage are kept in ``checkpoint`` when
-    they are done, and taken from there if they have been before; a stage that was broken off goes on where it was.
+    ``clones`` where the course has them, and ``rho_factor`` if the method says so. Couplings and the networks after
+    each stage are kept in ``checkpoint`` when they are done, and taken from there if they have been before; a stage
+    that was broken off goes on where it was.
     """
     numbers = [None] if len(courses) == 1 else list(range(len(courses)))
 

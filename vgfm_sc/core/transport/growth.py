@@ -100,6 +100,7 @@ def at_ends(course: Course, couplings: Sequence[Coupling]) -> tuple[np.ndarray, 
 
     What cells of the interval have in common beyond what was expected is part of it: their total is observed.
     """
+    assert course.prior is not None
     ends = []
     for k, cells in ((0, 0), (len(couplings) - 1, len(couplings))):
         foreseen = course.prior[k] * course.durations[k] / 2
