@@ -182,16 +182,16 @@ class _Cells(NamedTuple):
         first, second = (torch.as_tensor(codes, device=x0.device) for codes in clones)
         return cls(x0, x1, mass0, mass1, (first, second))
 
-    def told(self, i: Tensor, j: Tensor) -> tuple[Tensor | np.ndarray, ...]:
-        """Of rows ``i`` and columns ``j`` what `of` makes cells of: arrays, which go between processes, if it can."""
+    def arrays(self, i: Tensor, j: Tensor) -> tuple[Tensor | np.ndarray, ...]:
+        """Rows ``i`` and columns ``j`` for `of_arrays`. On a processor they are arrays, which go between processes."""
         pairs = [(self.x0, self.x1), (self.mass0, self.mass1), *([] if self.clones is None else [self.clones])]
         own = [t for first, second in pairs for t in (first[i], second[j])]
         return tuple(t.numpy() if t.device.type == "cpu" else t for t in own)
 
     @classmethod
-    def of(cls, *told: Tensor | np.ndarray) -> _Cells:
-        """Those that were `told` of."""
-        x0, x1, mass0, mass1, *clones = (t if isinstance(t, Tensor) else torch.tensor(t) for t in told)
+    def of_arrays(cls, *arrays: Tensor | np.ndarray) -> _Cells:
+        """The cells of which `arrays` made these."""
+        x0, x1, mass0, mass1, *clones = (t if isinstance(t, Tensor) else torch.tensor(t) for t in arrays)
         return cls(x0, x1, mass0, mass1, (clones[0], clones[1]) if clones else None)
 
 
@@ -203,8 +203,8 @@ def most_pairs(n: int, m: int, place: str) -> int:
 def _in_parts(couple: Callable[[_Cells, Generator], sinkhorn.Plan], cells: _Cells, generator: Generator) -> Coupling:
     """What ``couple`` makes of ``cells``, in one piece where they are small enough."""
     plan, answers = parts.coupled(
-        partial(_of_told, couple),
-        cells.told,
+        partial(_of_arrays, couple),
+        cells.arrays,
         cells.x0,
         cells.x1,
         cells.clones,
@@ -222,8 +222,10 @@ def _in_parts(couple: Callable[[_Cells, Generator], sinkhorn.Plan], cells: _Cell
     )
 
 
-def _of_told(couple: Callable[[_Cells, Generator], sinkhorn.Plan], generator: Generator, *told: Any) -> sinkhorn.Plan:
-    return couple(_Cells.of(*told), generator)
+def _of_arrays(
+    couple: Callable[[_Cells, Generator], sinkhorn.Plan], generator: Generator, *arrays: Any
+) -> sinkhorn.Plan:
+    return couple(_Cells.of_arrays(*arrays), generator)
 
 
 def _solved(

@@ -99,9 +99,9 @@ def coupled(
 ) -> tuple[csr_array, list[Plan]]:
     """Couple part with part, on a processor where the user's joblib configuration says.
 
-    ``part`` tells of rows and columns what is known of their cells, as arrays if these are on a processor: nothing else
-    of the snapshots goes to another process. ``couple`` answers a generator and what ``part`` told with a plan and how
-    well it was solved. Small ``clones`` are kept together: cells of different parts cannot be coupled.
+    ``part`` takes rows and columns and returns all that is known of their cells, as arrays if these are on a processor:
+    nothing else of the snapshots goes to another process. ``couple`` takes a generator and these arrays, and returns a
+    plan and how well it was solved. Small ``clones`` are kept together: cells of different parts cannot be coupled.
 
     Returns
     -------
@@ -112,13 +112,13 @@ def coupled(
     parts = split(x0, x1, most_pairs, generator, clones)
     n_cuts = REDRAWS if len(parts) > 1 else 1
     per_cell = max(FEWEST_ENTRIES, most_entries // (n_cuts * sum(shape)))
-    told = (part(i.to(x0.device), j.to(x1.device)) for i, j in parts)
+    arrays = (part(i.to(x0.device), j.to(x1.device)) for i, j in parts)
     if len(parts) == 1:
-        solved = iter([_coupled(couple, per_cell, generator, *next(told))])
+        solved = iter([_coupled(couple, per_cell, generator, *next(arrays))])
     else:
         # each part draws from a generator of its own: none depends on where, or after which, it was solved
         seeds = torch.randint(2**63 - 1, (len(parts),), generator=generator).tolist()
-        tasks = ((couple, per_cell, seed, *own) for seed, own in zip(seeds, told, strict=True))
+        tasks = ((couple, per_cell, seed, *own) for seed, own in zip(seeds, arrays, strict=True))
         solved = jobs.each(_drawn, tasks) if x0.device.type == "cpu" else itertools.starmap(_drawn, tasks)
     answers, data, rows, columns = [], [], [], []
     for (i, j), answer in zip(parts, solved, strict=True):
@@ -131,15 +131,15 @@ def coupled(
     return csr_array(entries, shape=shape), answers
 
 
-def _drawn(couple: Callable[..., Plan], per_cell: int, seed: int, *told: Any) -> Plan:
+def _drawn(couple: Callable[..., Plan], per_cell: int, seed: int, *arrays: Any) -> Plan:
     """`_coupled` with a generator, and as many threads, of its own."""
-    with threads_for(len(told[0]) * len(told[1])):
-        return _coupled(couple, per_cell, torch.Generator().manual_seed(seed), *told)
+    with threads_for(len(arrays[0]) * len(arrays[1])):
+        return _coupled(couple, per_cell, torch.Generator().manual_seed(seed), *arrays)
 
 
-def _coupled(couple: Callable[..., Plan], per_cell: int, generator: torch.Generator, *told: Any) -> Plan:
+def _coupled(couple: Callable[..., Plan], per_cell: int, generator: torch.Generator, *arrays: Any) -> Plan:
     """The plan of one part, thinned."""
-    answer = couple(generator, *told)
+    answer = couple(generator, *arrays)
     return answer._replace(entries=thinned(answer.entries, per_cell, generator))
 
 
