@@ -143,8 +143,10 @@ def test_growth_expected_at_the_ends_is_that_of_the_state_and_of_the_total():
     late = [rate * duration / 2 for duration in data.durations]
     plans = [np.diag(1.5 * np.exp(2 * half)) for half in late]
     found = [Coupling(csr_array(p), np.ones(40), True, 0, 0.0, late=half) for p, half in zip(plans, late, strict=True)]
-    for log_growth, duration in zip(growth.at_ends(data, found), data.durations, strict=True):
-        np.testing.assert_allclose(log_growth, rate * duration + np.log(1.5))
+    shifted = replace(data, prior=[part + 3.0 for part in data.prior])  # expects more of all alike, which totals refute
+    for expecting in (data, shifted):
+        for log_growth, duration in zip(growth.at_ends(expecting, found), data.durations, strict=True):
+            np.testing.assert_allclose(log_growth, rate * duration + np.log(1.5))
 
 
 def test_a_total_that_is_off_is_the_offset_of_its_interval():

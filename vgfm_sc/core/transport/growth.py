@@ -103,8 +103,12 @@ def at_ends(course: Course, couplings: Sequence[Coupling]) -> tuple[np.ndarray, 
     assert course.prior is not None
     ends = []
     for k, cells in ((0, 0), (len(couplings) - 1, len(couplings))):
-        foreseen = course.prior[k] * course.durations[k] / 2
-        common = np.average(couplings[k].early_growth - foreseen, weights=couplings[k].plan.sum(axis=1))
+        plan, foreseen = couplings[k].plan, [course.prior[at] * course.durations[k] for at in (k, k + 1)]
+        grown = couplings[k].early_growth, couplings[k].late_growth
+        common = sum(
+            np.average(found - half / 2, weights=plan.sum(axis=axis))
+            for found, half, axis in zip(grown, foreseen, (1, 0), strict=True)
+        )
         ends.append(course.prior[cells] * course.durations[k] + common)
     return ends[0], ends[1]
 
