@@ -19,7 +19,8 @@ class Course:
     not see and is judged on, if any, shapes ``(h_k, d)``. ``wander``: standard deviation per axis of Brownian motion
     over each interval, where paths are bridges of it. ``clones``: of each cell, shapes ``(n_k,)``, -1 in those without
     one, where lineage barcodes are known. ``rho_factors``: how many times as much as at first growth other than
-    ``prior`` costs in each interval, once it is learnt.
+    ``prior`` costs in each interval; ``state_growth``: like ``prior``, of cells in the state of each cell. Both are
+    learnt.
     """
 
     positions: Sequence[np.ndarray]
@@ -32,9 +33,10 @@ class Course:
     wander: Sequence[float] | None = None
     clones: Sequence[np.ndarray] | None = None
     rho_factors: Sequence[float] | None = None
+    state_growth: Sequence[np.ndarray] | None = None
 
     def arrays(self) -> Iterator[np.ndarray]:
-        """All numbers, and which of the parts are there."""
+        """All numbers that are given, and which of the parts are."""
         yield from (np.asarray(part, dtype=float) for part in (self.times, self.totals, self.masses, self.durations))
         wander = None if self.wander is None else [np.asarray(self.wander, dtype=float)]
         for part in (self.positions, self.prior, self.held_out, wander, self.clones):

@@ -193,9 +193,10 @@ def fit(
         Parameters, time points, scaling, history, convergence of each coupling, network weights, package version. With
         ``n_models`` above 1 also ``ensemble``, the weights of the further models by their number, from 1.
         Where the fitting stage ended because its loss left the finite numbers, ``history["fitting"]["loss"]`` ends in
-        it. A coupling that did not converge says so in ``couplings["converged"]``. Where your own coupling returned a
-        plan without a report, ``couplings["converged"]`` and ``couplings["solved"]`` are `False`. With
-        ``condition_key``, ``couplings`` also holds ``condition``, ``time`` and ``to`` of each. With ``sample_key``,
+        it. A coupling that did not converge says so in ``couplings["converged"]``; ``couplings["rho_factor"]`` says how
+        many times ``rho`` its penalty was. Where your own coupling returned a plan without a report,
+        ``couplings["converged"]`` and ``couplings["solved"]`` are `False`. With ``condition_key``, ``couplings`` also
+        holds ``condition``, ``time`` and ``to`` of each. With ``sample_key``,
         ``samples["table"]`` has a row for each sample of a time point: ``sample``, ``condition``, ``time``, ``cells``,
         ``size`` (its total) and ``between``, the share of the variance of the time point that lies between samples;
         ``samples["drawn"]`` says how often each was drawn for each further model, -1 where its cells were.

@@ -129,7 +129,7 @@ def test_what_the_couplings_show_beyond_expectation_is_a_rate_of_the_state(prior
     for duration in durations:
         early = duration * grows + (duration / 2 * data.prior[0] if prior else 0)
         found.append(Coupling(csr_array(np.diag(np.exp(early))), np.ones(40), True, 0, 0.0))
-    told = growth.told(data, data, found)
+    told = growth.told(data, data, *growth.beyond(data, found))
     for rate in told.prior:
         beyond = rate - (data.prior[0] if prior else 0)
         np.testing.assert_allclose(beyond - beyond.mean(), grows - grows.mean(), atol=1e-6)
@@ -139,14 +139,27 @@ def test_growth_expected_at_the_ends_is_that_of_the_state_and_of_the_total():
     """Cells stay where they are and double in each unit of time in one of two places; the totals are 1.5 times that."""
     places = np.repeat([0.0, 50.0], 20)[:, None]
     rate = np.log(2) * (places[:, 0] > 0)
-    data = course([places] * 3, (0.0, 1.0, 3.0), [rate] * 3)
+    data = replace(course([places] * 3, (0.0, 1.0, 3.0)), state_growth=[rate] * 3)
     late = [rate * duration / 2 for duration in data.durations]
     plans = [np.diag(1.5 * np.exp(2 * half)) for half in late]
     found = [Coupling(csr_array(p), np.ones(40), True, 0, 0.0, late=half) for p, half in zip(plans, late, strict=True)]
-    shifted = replace(data, prior=[part + 3.0 for part in data.prior])  # expects more of all alike, which totals refute
+    shifted = replace(data, state_growth=[part + 3.0 for part in data.state_growth])  # the total says what all do
     for expecting in (data, shifted):
         for log_growth, duration in zip(growth.at_ends(expecting, found), data.durations, strict=True):
             np.testing.assert_allclose(log_growth, rate * duration + np.log(1.5))
+
+
+def test_a_prior_that_is_alike_at_each_time_says_nothing():
+    """Its level is that of the totals, whatever it is at the other times."""
+    data = fork()
+    with_prior = replace(
+        data, prior=[np.full(len(x), rate) for x, rate in zip(data.positions, (2, 0, -1), strict=True)]
+    )
+    device, method = torch.device("cpu"), methods.vgfm()
+    bar = lambda name, total: nullcontext(SimpleNamespace(update=lambda: None))  # noqa: E731
+    ends = [growth.at_ends(*training._couplings(one, None, method, 0, device, bar, None)) for one in (data, with_prior)]
+    for found, wanted in zip(*ends, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=0.01)
 
 
 def test_a_total_that_is_off_is_the_offset_of_its_interval():

@@ -122,8 +122,8 @@ def node_slopes(
     )
     g = _joined(couplings, grow, grown, way_on, way_here, most_g, GROWTH_RUNOUT)
     if at_ends is not None and len(couplings) > 1:
-        for k, log_growth in zip((0, -1), at_ends, strict=True):
-            g[k] = (g[k] + log_growth[:, None] / dt[k]) / 2
+        for k, mean, log_growth in zip((0, -1), (grow[0], grown[-1]), at_ends, strict=True):
+            g[k] = _within((g[k] + log_growth[:, None] / dt[k]) / 2, mean, most_g[k])
     like = cells[0]
     return [
         Slopes(*(torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in (v_k, g_k[:, 0])))

@@ -76,7 +76,7 @@ def train(
         _couplings(course, k, method, settings.seed, device, bar, checkpoint)
         for course, k in zip(courses, numbers, strict=True)
     ]
-    couplings = [of_course for _, of_course in coupled]
+    expecting, couplings = [course for course, _ in coupled], [of_course for _, of_course in coupled]
     generator = torch.Generator().manual_seed(settings.seed)
     networks = Networks(
         cells[0][0].shape[1],
@@ -87,7 +87,7 @@ def train(
         with_score=settings.score,
         n_conditions=len(courses) if len(courses) > 1 else 0,
     ).to(device)
-    parts = zip(couplings, cells, [told for told, _ in coupled], numbers, strict=True)
+    parts = zip(couplings, cells, expecting, numbers, strict=True)
     intervals = [interval for part in parts for interval in _intervals(*part, method, path)]
     networks.keep_to(torch.cat([x for of_course in cells for x in of_course] + _between(intervals, settings.seed)))
     stage = partial(_stage, generator=generator, bar=bar, checkpoint=checkpoint)
@@ -126,7 +126,7 @@ def _couplings(
     bar: Bar,
     checkpoint: Checkpoint | None,
 ) -> tuple[Course, list[Coupling]]:
-    """``course`` and the coupling of each interval; where growth is shared, as told by first ones of it."""
+    """``course`` and the coupling of each interval; where growth is shared, ``course`` expects it."""
     n, before = len(course.times) - 1, "" if condition is None else f"condition{condition}-"
     rounds = growth.ROUNDS if method.shared_growth else 0
     with bar("coupling", (rounds + 1) * n) as progress:
@@ -138,9 +138,8 @@ def _couplings(
                 progress.update()
             return couplings
 
-        for k in range(rounds):
-            sample = growth.sampled(course, seed)
-            course = growth.told(course, sample, solved(sample, f"first{k}-"))
+        if method.shared_growth:
+            course = growth.learnt(course, seed, lambda sample, k: solved(sample, f"first{k}-"))
         return course, solved(course, "coupling")
 
 

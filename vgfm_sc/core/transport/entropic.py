@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -62,7 +63,8 @@ def semi_relaxed(
     what pairs cost (see `clones`). Large snapshots are coupled in parts (see `parts`).
     """
     couple = partial(_drifted, eps=eps, rho=rho * rho_factor, drift_rho=drift_rho)
-    return _in_parts(couple, _Cells.exact(x0, x1, mass0, mass1, clones), generator)
+    coupling = _in_parts(couple, _Cells.exact(x0, x1, mass0, mass1, clones), generator)
+    return replace(coupling, rho_factor=rho_factor)
 
 
 def _drifted(cells: _Cells, generator: Generator, *, eps: float, rho: float, drift_rho: float | None) -> sinkhorn.Plan:

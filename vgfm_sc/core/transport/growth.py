@@ -11,11 +11,12 @@ for the coupling after that. Where little is left that was not expected, it is m
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.special import xlogy
 
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.course import Course
@@ -59,28 +60,65 @@ def sampled(course: Course, seed: int) -> Course:
     return replace(course, positions=positions, masses=masses, prior=prior or None, clones=clones or None)
 
 
-def told(course: Course, sample: Course, couplings: Sequence[Coupling]) -> Course:
-    """``course`` that expects of its cells the growth found by ``couplings`` of its ``sample``.
+def learnt(course: Course, seed: int, couple: Callable[[Course, int], Sequence[Coupling]]) -> Course:
+    """``course`` that expects of its cells the growth that cells of their state show in `ROUNDS` of couplings.
 
-    That growth is added to what was expected before, and says how much other growth costs next. A log growth is as sure
-    over a short interval as over a long one, so a rate weighs as the square of its interval.
+    ``couple`` makes the couplings of a course in a round. It gets samples of ``course`` that expect what the rounds
+    before have found.
     """
-    rates, sizes, factors = [], [len(x) for x in sample.positions[:-1]], []
+    sample = expecting = sampled(course, seed)
+    found, factors = np.zeros(0), [1.0]
+    for k in range(ROUNDS):
+        if k:
+            expecting = told(sample, sample, found, factors)
+        rate, factors = beyond(expecting, couple(expecting, k))
+        found = found + rate if k else rate
+    return told(course, sample, found, factors)
+
+
+def beyond(course: Course, couplings: Sequence[Coupling]) -> tuple[np.ndarray, list[float]]:
+    """Growth that ``couplings`` show beyond what ``course`` expects: rates of all source cells, ``(n,)``.
+
+    What the cells of an interval have in common is left out. Also how many times as much growth other than expected is
+    to cost in each interval, once this is expected.
+    """
+    rates, factors = [], []
     for k, coupling in enumerate(couplings):
-        foreseen = 0 if sample.prior is None else sample.prior[k] / 2
-        rates.append(coupling.early_growth / sample.durations[k] - foreseen)
-        factors.append(rho_factor(rates[-1] * sample.durations[k]))
-    interval, sources = np.repeat(np.arange(len(sizes)), sizes), np.concatenate(sample.positions[:-1])
-    weight = np.square(sample.durations)[interval]
-    rate = np.concatenate(rates)
-    rate -= offsets(rate, weight, interval, around(sources, sources, weight))[interval]
-    prior = []
+        foreseen = 0 if course.prior is None else course.prior[k] / 2
+        rates.append(coupling.early_growth / course.durations[k] - foreseen)
+        factors.append(rho_factor(rates[-1] * course.durations[k]))
+    return _of_state(course, np.concatenate(rates)), factors
+
+
+def told(course: Course, sample: Course, rate: np.ndarray, factors: Sequence[float]) -> Course:
+    """``course`` that expects of its cells the mean ``rate`` of the source cells of ``sample`` around them.
+
+    It is added to a prior that ``course`` has, and so has its ``sample``.
+    """
+    sources, weight = np.concatenate(sample.positions[:-1]), _weights(sample)
+    rates = [rate]
+    if sample.prior is not None:
+        rates.append(_of_state(sample, rate + np.concatenate(sample.prior[:-1])))
+    means = []
     for x in course.positions:
         blocks = np.array_split(x, math.ceil(len(x) / BLOCK_CELLS))
-        prior.append(np.concatenate([around(block, sources, weight) @ rate for block in blocks]))
+        means.append(np.concatenate([around(block, sources, weight) @ np.column_stack(rates) for block in blocks]))
+    prior, states = ([of_cells[:, column] for of_cells in means] for column in (0, -1))
     if course.prior is not None:
         prior = [one + other for one, other in zip(prior, course.prior, strict=True)]
-    return replace(course, prior=prior, rho_factors=factors)
+    return replace(course, prior=prior, rho_factors=factors, state_growth=states)
+
+
+def _weights(course: Course) -> np.ndarray:
+    """Of the source cells: a log growth is as sure over a short interval as over a long one, its rate is not."""
+    return np.repeat(np.square(course.durations), [len(x) for x in course.positions[:-1]])
+
+
+def _of_state(course: Course, rate: np.ndarray) -> np.ndarray:
+    """``rate`` of the source cells without what those of an interval have in common."""
+    sources, weight = np.concatenate(course.positions[:-1]), _weights(course)
+    interval = np.repeat(np.arange(len(course.durations)), [len(x) for x in course.positions[:-1]])
+    return rate - offsets(rate, weight, interval, around(sources, sources, weight))[interval]
 
 
 def rho_factor(log_growth: np.ndarray) -> float:
@@ -91,25 +129,25 @@ def rho_factor(log_growth: np.ndarray) -> float:
     """
     share = np.exp(log_growth - log_growth.max())
     share /= share.mean()
-    divergence = np.mean(share * np.log(share))  # half of the variance, where that is small
+    divergence = np.mean(xlogy(share, share))  # half of the variance, where that is small
     return float(np.clip(LEFT**2 / 2 / max(divergence, np.finfo(float).tiny), 1.0, MOST_RHO))
 
 
 def at_ends(course: Course, couplings: Sequence[Coupling]) -> tuple[np.ndarray, np.ndarray]:
-    """Log growth over the first and over the last interval that ``course`` expects of the cells at its ends.
+    """Log growth of the cells at the ends of ``course`` over the first and over the last interval, by their state.
 
-    What cells of the interval have in common beyond what was expected is part of it: their total is observed.
+    What cells of the interval have in common is that of its coupling: their total is observed.
     """
-    assert course.prior is not None
+    assert course.state_growth is not None
     ends = []
     for k, cells in ((0, 0), (len(couplings) - 1, len(couplings))):
-        plan, foreseen = couplings[k].plan, [course.prior[at] * course.durations[k] for at in (k, k + 1)]
+        plan, of_state = couplings[k].plan, [course.state_growth[at] * course.durations[k] for at in (k, k + 1)]
         grown = couplings[k].early_growth, couplings[k].late_growth
         common = sum(
-            np.average(found - half / 2, weights=plan.sum(axis=axis))
-            for found, half, axis in zip(grown, foreseen, (1, 0), strict=True)
+            np.average(found - whole / 2, weights=plan.sum(axis=axis))
+            for found, whole, axis in zip(grown, of_state, (1, 0), strict=True)
         )
-        ends.append(course.prior[cells] * course.durations[k] + common)
+        ends.append(course.state_growth[cells] * course.durations[k] + common)
     return ends[0], ends[1]
 
 
