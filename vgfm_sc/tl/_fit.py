@@ -48,7 +48,7 @@ def fit(
     fit_cells: int = 1024,
     fit_lr: float = 0.001,
     mass_weight: float = 1.0,
-    patience: int | None = 40,
+    patience: int | None = 60,
     score: bool = True,
     validation: float = 0.0,
     n_models: int = 1,
