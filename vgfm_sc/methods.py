@@ -62,9 +62,8 @@ class Method:
         clone of each cell, -1 in cells without a barcode and where a clone was seen at one end of the interval alone.
         ``vgfm_sc.tl.fit(clone_key=...)`` needs it.
     takes_rho_factor
-        Whether the coupling takes the keyword ``rho_factor``, a number of at least 1: how many times as much as
-        otherwise growth is to cost that differs from the expected one. Only with ``shared_growth``; without it, growth
-        that is not expected costs the same in all intervals.
+        Whether the coupling takes the keyword ``rho_factor``, a number of at least 1 by which it multiplies its penalty
+        on growth other than expected. It is passed with ``shared_growth`` alone.
     prepare
         Function ``(cells, generator) -> path`` that makes the path function of a fit from its cells: unitless
         positions of all snapshots, a list of float32 tensors of shapes ``(n_k, d)`` on the device of the fit, and a CPU
@@ -117,8 +116,8 @@ def vgfm(
         Entropic penalty, as a share of the mean squared distance between two independent cells of the data.
     rho
         Penalty on unequal growth, in the same unit. Large: all cells grow alike; small: mass appears wherever it is
-        needed instead of moving there. With ``shared_growth`` it is that of the first plan; growth other than expected
-        costs up to four times as much in an interval where little of it is left.
+        needed instead of moving there. With ``shared_growth``, it is the penalty of the first plans; later it
+        is up to four times as high in intervals with little growth other than expected.
     drift_rho
         The penalty in a first plan that says how cells drift; the plan proper couples them from there, see
         `vgfm_sc.core.transport.drift`. `None` couples cells from where they stand.

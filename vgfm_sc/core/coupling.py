@@ -25,8 +25,8 @@ class Coupling:
     report. ``marginal_error``: L1 error of the marginals as a share of the total mass, as solved; of a plan without a
     report that of its columns. ``n_parts``: couplings that it is the mean of; 1 when the snapshots were coupled whole.
     ``solved``: whether there was a report. ``late``: part of the log growth that depends on the target cell, shape
-    ``(m,)``; the other part depends on the source cell. `None`: there is only the other. ``rho_factor``: how many times
-    as much as the method says growth cost.
+    ``(m,)``; the other part depends on the source cell. `None`: there is only the other. ``rho_factor``: factor on
+    the method's penalty on growth.
     """
 
     plan: csr_array

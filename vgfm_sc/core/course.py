@@ -18,9 +18,9 @@ class Course:
     expected of each cell per mean interval, shapes ``(n_k,)``, if there is any. ``held_out``: cells that training does
     not see and is judged on, if any, shapes ``(h_k, d)``. ``wander``: standard deviation per axis of Brownian motion
     over each interval, where paths are bridges of it. ``clones``: of each cell, shapes ``(n_k,)``, -1 in those without
-    one, where lineage barcodes are known. ``rho_factors``: how many times as much as at first growth other than
-    ``prior`` costs in each interval; ``state_growth``: like ``prior``, of cells in the state of each cell. Both are
-    learnt.
+    one, where lineage barcodes are known. ``rho_factors``: factor on the penalty on growth of each interval.
+    ``state_growth``: mean growth of cells in the state of each cell, in the unit of ``prior``. Both are learnt from
+    first couplings.
     """
 
     positions: Sequence[np.ndarray]

@@ -5,9 +5,9 @@ follows. A bend that vanishes at both ends of an interval takes the jump out and
 two intervals or more, the velocity at a cell is the mean of how it arrived and how it leaves, weighted as for a
 parabola through three times; at either end of the course it is that of a natural spline. Growth is joined in the same
 way, but along the distance travelled instead of time: it follows the state of a cell, and where cells have come to
-rest it has nothing left to change with. At either end of the course it is that of an even change over the interval, or
-where growth of a state is known the mean of this and of what is expected there: an even change goes too far where
-growth levels off. Where the mean growth of a pair is not between the rates at its two ends, it
+rest it has nothing left to change with. At both ends of the course growth is that of an even change over the interval.
+If growth of states is known, it is the mean of this and of growth by state: an even change goes too far where growth
+levels off. Where the mean growth of a pair is not between the rates at its two ends, it
 stays constant over the interval: reaching both ends would take a dip or a peak that no snapshot has seen.
 
 A slope over a short interval is mostly sampling noise divided by little time. Kept through a long interval beside it,
@@ -88,8 +88,8 @@ def node_slopes(
     """Slopes at the cells of every snapshot: means over the plans before and after.
 
     With ``path`` velocities are means of those that paths leave and arrive with, in place of straight lines. With
-    ``at_ends``, see `vgfm_sc.core.transport.growth.at_ends`, growth at the ends of a course of two intervals or more is
-    drawn halfway to what is expected there.
+    ``at_ends``, see `vgfm_sc.core.transport.growth.at_ends`, growth at both ends of a course of two intervals or more
+    is the mean of an even change and of growth by state.
     """
     x = [c.cpu().double().numpy() for c in cells]
     leave, arrive, grow, grown = [], [], [], []  # displacement and growth over each interval, seen from either end

@@ -56,7 +56,7 @@ def train(
     """Train on ``courses``: one, or one for each condition, which the networks then take as an input.
 
     ``method`` has ``coupling``, ``path``, ``prepare``, ``noise``, ``smooth`` and ``shared_growth``; its coupling takes
-    ``clones`` where the course has them, and ``rho_factor`` if the method says so. Couplings and the networks after
+    ``clones`` where the course has them, and ``rho_factor`` with ``takes_rho_factor``. Couplings and the networks after
     each stage are kept in ``checkpoint`` when they are done, and taken from there if they have been before; a stage
     that was broken off goes on where it was.
     """
@@ -126,7 +126,7 @@ def _couplings(
     bar: Bar,
     checkpoint: Checkpoint | None,
 ) -> tuple[Course, list[Coupling]]:
-    """``course`` and the coupling of each interval; where growth is shared, ``course`` expects it."""
+    """``course``, with the growth expected that its cells share if they do, and the coupling of each interval."""
     n, before = len(course.times) - 1, "" if condition is None else f"condition{condition}-"
     rounds = growth.ROUNDS if method.shared_growth else 0
     with bar("coupling", (rounds + 1) * n) as progress:

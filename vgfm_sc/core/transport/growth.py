@@ -4,8 +4,9 @@ Where a fork lies between two snapshots, growth and motion look alike: a branch 
 went there, or because those that did multiplied. Later snapshots tell the two apart, because their cells are on one
 branch or the other already. So all intervals are coupled first, and the growth of cells is averaged over those around
 them at any time. The next coupling expects this growth, half of it at the source cell and half at the target cell:
-cells that were born on the way were not there to be sent. What it shows beyond is averaged in the same way, and added
-for the coupling after that. Where little is left that was not expected, it is mostly chance, and made more expensive.
+cells that were born on the way were not there to be sent. The growth that it shows beyond the expected one is averaged
+in the same way and added before the last coupling. If little of it is left, that is mostly chance, and its penalty
+rises.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from vgfm_sc.core.course import Course
 from vgfm_sc.core.neighbours import kernel
 
 ROUNDS = 2
-"""Couplings that growth is learnt from, before those that are used."""
+"""How often all intervals are coupled to learn growth, before they are coupled for use."""
 
 MOST_CELLS = 1000
 """Of each snapshot that the first couplings use: a mean over neighbourhoods needs no more."""
@@ -35,10 +36,10 @@ BLOCK_CELLS = 10_000
 """Cells whose neighbours are held at once: 30 MB."""
 
 LEFT = 0.6
-"""Standard deviation of log growth other than expected at which it costs as much as any growth does at first."""
+"""Standard deviation of log growth beyond the expected one from which on the penalty stays as it is."""
 
 MOST_RHO = 4.0
-"""Times as much as at first that growth other than expected can cost."""
+"""Highest factor on the penalty."""
 
 RIDGE = 0.01
 """Weight of an interval's own mean against its overlap with others, in saying how much its total is off."""
@@ -61,26 +62,27 @@ def sampled(course: Course, seed: int) -> Course:
 
 
 def learnt(course: Course, seed: int, couple: Callable[[Course, int], Sequence[Coupling]]) -> Course:
-    """``course`` that expects of its cells the growth that cells of their state show in `ROUNDS` of couplings.
+    """``course`` with the growth expected that cells in the same state show in `ROUNDS` of couplings.
 
-    ``couple`` makes the couplings of a course in a round. It gets samples of ``course`` that expect what the rounds
-    before have found.
+    ``couple`` takes a course and the number of the round, and returns the couplings. The course is a sample that
+    expects the growth found in earlier rounds.
     """
     sample = expecting = sampled(course, seed)
-    found, factors = np.zeros(0), [1.0]
+    found: float | np.ndarray = 0.0
     for k in range(ROUNDS):
-        if k:
-            expecting = told(sample, sample, found, factors)
         rate, factors = beyond(expecting, couple(expecting, k))
-        found = found + rate if k else rate
-    return told(course, sample, found, factors)
+        found = rate + found
+        expecting = told(course if k == ROUNDS - 1 else sample, sample, found, factors)
+    return expecting
 
 
 def beyond(course: Course, couplings: Sequence[Coupling]) -> tuple[np.ndarray, list[float]]:
-    """Growth that ``couplings`` show beyond what ``course`` expects: rates of all source cells, ``(n,)``.
+    """Growth that ``couplings`` show beyond what ``course`` expects.
 
-    What the cells of an interval have in common is left out. Also how many times as much growth other than expected is
-    to cost in each interval, once this is expected.
+    Returns
+    -------
+    Rates of all source cells, shape ``(n,)``, without what the cells of an interval have in common, and the factor on
+    the penalty of each interval, see `rho_factor`.
     """
     rates, factors = [], []
     for k, coupling in enumerate(couplings):
@@ -91,9 +93,9 @@ def beyond(course: Course, couplings: Sequence[Coupling]) -> tuple[np.ndarray, l
 
 
 def told(course: Course, sample: Course, rate: np.ndarray, factors: Sequence[float]) -> Course:
-    """``course`` that expects of its cells the mean ``rate`` of the source cells of ``sample`` around them.
+    """``course`` in which each cell is expected to grow by the mean ``rate`` of source cells of ``sample`` around it.
 
-    It is added to a prior that ``course`` has, and so has its ``sample``.
+    ``rate`` is what was found beyond the prior of ``sample``, so that of ``course`` is added.
     """
     sources, weight = np.concatenate(sample.positions[:-1]), _weights(sample)
     rates = [rate]
@@ -110,7 +112,7 @@ def told(course: Course, sample: Course, rate: np.ndarray, factors: Sequence[flo
 
 
 def _weights(course: Course) -> np.ndarray:
-    """Of the source cells: a log growth is as sure over a short interval as over a long one, its rate is not."""
+    """Weights of the source cells: log growth is as certain over a short interval as over a long one, a rate is not."""
     return np.repeat(np.square(course.durations), [len(x) for x in course.positions[:-1]])
 
 
@@ -122,10 +124,10 @@ def _of_state(course: Course, rate: np.ndarray) -> np.ndarray:
 
 
 def rho_factor(log_growth: np.ndarray) -> float:
-    """How many times as much growth other than expected is to cost, if it was ``log_growth``, shape ``(n,)``.
+    """Factor on the penalty of an interval with ``log_growth``, shape ``(n,)``, beyond the expected growth.
 
-    Inverse to its Kullback-Leibler divergence, so that it costs much the same in every interval: what is left of growth
-    once it is expected is mostly chance, and an interval that needs much more keeps the penalty as it is.
+    It is inverse to the Kullback-Leibler divergence of that growth. Little growth beyond the expected one is mostly
+    chance, and a high penalty removes it. If there is much, growth is not known yet, and the penalty stays as it is.
     """
     share = np.exp(log_growth - log_growth.max())
     share /= share.mean()
@@ -134,9 +136,9 @@ def rho_factor(log_growth: np.ndarray) -> float:
 
 
 def at_ends(course: Course, couplings: Sequence[Coupling]) -> tuple[np.ndarray, np.ndarray]:
-    """Log growth of the cells at the ends of ``course`` over the first and over the last interval, by their state.
+    """Log growth by state of the first cells over the first interval, and of the last cells over the last interval.
 
-    What cells of the interval have in common is that of its coupling: their total is observed.
+    Its level is that of the coupling, because totals are observed.
     """
     assert course.state_growth is not None
     ends = []
