@@ -62,6 +62,10 @@ STAGE_SURE = 0.1
 SETTLE_STEPS = 20
 """Newton steps before all pairs are looked at again: on too few pairs potentials run away."""
 
+FAR = 20.0
+"""Change of potentials, in units of eps, after which all pairs are looked at again: a pair with less than `SHARE` of
+its row may then hold most of it."""
+
 
 class Plan(NamedTuple):
     """A solved coupling: ``entries`` is pi, shape ``(n, m)``; ``f`` and ``g`` its potentials, in units of the cost."""
@@ -234,8 +238,10 @@ def _settled(
         arrived = (b.log() - support.target_potential(f, a, b, eps, target_rho) / target_rho).logsumexp(0)
         f = f + ((a.log() - f / rho).logsumexp(0) - arrived) / (1 / rho + 1 / (target_rho + eps))
     f = alternated(f)
-    systems = Systems()
+    systems, start = Systems(), f
     while not done and used < max_iter and systems.solved < SETTLE_STEPS:
+        if isinstance(support, Support) and newton.difference(f - start) > FAR * eps:
+            break
         g = support.target_potential(f, a, b, eps, target_rho)
         matrix = support.matrix(support.log_mass(f, g, a, b, eps).exp_())
         column = b * torch.exp(-g / target_rho)
