@@ -9,11 +9,17 @@ from pretended import pretended_cuda
 
 from vgfm_sc import datasets, get, methods, tl
 from vgfm_sc.core.cost import probe
-from vgfm_sc.core.training import matching
+from vgfm_sc.core.training import fitting, matching
 from vgfm_sc.core.training import train as training
 from vgfm_sc.core.transport import entropic
 
 TINY = {"width": 8, "depth": 2, "match_steps": 4, "match_size": 32, "fit_steps": 2, "fit_cells": 20, "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def whole(monkeypatch):
+    """Fitting adds up in the same order: a processor simulates cells in parts, a GPU does not."""
+    monkeypatch.setattr(fitting, "N_PARTS", 1)
 
 
 @pytest.fixture

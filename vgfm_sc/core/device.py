@@ -60,15 +60,18 @@ def telling_what_to_lower(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def threads_for(numbers: int) -> Iterator[None]:
-    """As many of torch's threads as operations on so many ``numbers`` are worth; those of before afterwards."""
+def threads_for(numbers: int) -> Iterator[int]:
+    """As many of torch's threads as operations on so many ``numbers`` are worth; those of before afterwards.
+
+    Yields how many threads may compute side by side, each with so many of torch's.
+    """
     before = torch.get_num_threads()
     worth = max(1, min(before, numbers // PER_THREAD))
     if worth == before:
-        yield
+        yield 1
         return
     torch.set_num_threads(worth)
     try:
-        yield
+        yield before // worth
     finally:
         torch.set_num_threads(before)

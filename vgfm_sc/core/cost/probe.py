@@ -109,7 +109,7 @@ def measured(of: Sizes, settings: Settings, device: torch.device) -> Pace:
         outcome.sum().backward()
 
     def integrate() -> None:
-        x, log_w = runge_kutta(networks.individual, first, log_m, 0.0, 1.0, 1)
+        x, log_w = runge_kutta(networks.unsettled, first, log_m, 0.0, 1.0, 1)
         backward(x.sum(dim=1) + log_w)
 
     moved = first.clone().requires_grad_()

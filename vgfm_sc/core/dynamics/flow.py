@@ -151,8 +151,9 @@ def runge_kutta(
     for k in range(n_steps):
         t = start + k * h
         v1, g1 = field(t, x)
-        v2, g2 = field(t + h / 2, x + h / 2 * v1)
-        v3, g3 = field(t + h / 2, x + h / 2 * v2)
-        v4, g4 = field(t + h, x + h * v3)
-        x, log_m = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4), log_m + h / 6 * (g1 + 2 * g2 + 2 * g3 + g4)
+        v2, g2 = field(t + h / 2, x.add(v1, alpha=h / 2))
+        v3, g3 = field(t + h / 2, x.add(v2, alpha=h / 2))
+        v4, g4 = field(t + h, x.add(v3, alpha=h))
+        for share, v, g in ((1, v1, g1), (2, v2, g2), (2, v3, g3), (1, v4, g4)):
+            x, log_m = x.add(v, alpha=share * h / 6), log_m.add(g, alpha=share * h / 6)
     return x, log_m

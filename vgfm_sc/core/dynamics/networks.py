@@ -91,15 +91,19 @@ class Networks(nn.Module):
         return v, g + self._common_rate(t if isinstance(t, Tensor) else x.new_full((1,), t))
 
     def individual(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The same without the common rate: what is trained, and smooth in time.
+        """The same without the common rate: smooth in time.
 
         ``condition``: of all cells or of each, shape ``(n,)``; its number or `NO_CONDITION`. Only where it is an input.
         """
-        inside = x.clamp(self.low, self.high)
-        state = torch.cat([inside, self._beside(t, x, condition)], dim=1)
-        far = ((x - inside) * self.fading).square()
+        v, g = self.unsettled(t, x, condition)
+        far = ((x - x.clamp(self.low, self.high)) * self.fading).square()
         along, whole = ((1 - (1 + part).sqrt()).exp() for part in (far, far.sum(dim=1)))
-        return self.velocity(state) * along, self.growth(state)[:, 0] * whole
+        return v * along, g * whole
+
+    def unsettled(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same before `settle`, when nothing fades: what is trained."""
+        state = torch.cat([x.clamp(self.low, self.high), self._beside(t, x, condition)], dim=1)
+        return self.velocity(state), self.growth(state)[:, 0]
 
     def score(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> Tensor:
         """Gradient of the log density at ``(t, x)``, shape ``(n, d)``; only with a network of it."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vgfm_sc.core.dynamics import flow
 from vgfm_sc.core.dynamics.networks import Networks
+from vgfm_sc.core.threads import Share, differentiable
 from vgfm_sc.core.training.checkpoint import NOWHERE, Underway
 from vgfm_sc.core.training.energy import energy_distance
 from vgfm_sc.core.training.optim import Average, Optimiser, state, take_up
@@ -60,6 +61,9 @@ SPREAD_KEPT = 0.03
 """How far variance along any axis may be from that of the cells for that: energy distance hardly sees it when a small
 group shrinks along one of ten."""
 
+N_PARTS = 2
+"""Parts of the cells that threads simulate side by side: smaller ones would mostly wait for Python."""
+
 FEWEST = 128
 """Cells of a snapshot that are fitted to or judged on at least, however many conditions share them."""
 
@@ -80,7 +84,7 @@ class Sample(NamedTuple):
 
     def field(self, networks: Networks) -> flow.Field:
         """What the cells follow."""
-        return partial(networks.individual, condition=self.condition)
+        return partial(networks.unsettled, condition=self.condition)
 
     def some(self, n: int, generator: torch.Generator) -> Sample:
         """``n`` cells of each snapshot, drawn at random, or all where there are no more."""
@@ -101,6 +105,7 @@ def fit(
     generator: torch.Generator,
     on_step: Callable[[], None],
     underway: Underway = NOWHERE,
+    share: Share = map,
 ) -> tuple[Networks, dict[str, np.ndarray]]:
     """Minimise the energy distance to each snapshot plus the squared relative mass error.
 
@@ -108,7 +113,8 @@ def fit(
     later one, so its cost does not depend on the size of the data (:cite:p:`Wang25`, eq. 14, with another distance; the
     gradient reaches both networks here). Of several conditions each has a sample and its share of the cells. Ends early
     when `score` has not improved by `GAIN` for ``patience`` steps, and before the first one where there is `enough`
-    already; ``held_out`` cells judge every step instead. Goes on from what is found ``underway``.
+    already; ``held_out`` cells judge every step instead. Goes on from what is found ``underway``. The threads of
+    ``share`` simulate.
 
     Returns
     -------
@@ -142,7 +148,7 @@ def fit(
             counts = [step_counts(average.networks, sample) for sample in judged]
         drawn = [sample.some(n_fitted, generator) for sample in samples]
         losses = [
-            distribution_loss(networks, *of_one, mass_weight=settings.mass_weight)
+            distribution_loss(networks, *of_one, mass_weight=settings.mass_weight, share=share)
             for of_one in zip(drawn, counts, strict=True)
         ]
         loss = torch.stack(losses).mean()
@@ -175,39 +181,48 @@ def shared(n: int, n_conditions: int) -> int:
 
 @torch.no_grad()
 def step_counts(networks: Networks, sample: Sample) -> list[int]:
-    """Runge-Kutta steps of each interval: the least power of two that brings their error to `STEP_ERROR`.
+    """Runge-Kutta steps of each interval: the fewest that bring their error to `STEP_ERROR`.
 
-    Or about `ENOUGH_STEPS` per mean interval, where these do not. The error is estimated as the difference that twice
-    as many steps make, in position along an axis or in log mass.
+    Or about `ENOUGH_STEPS` per mean interval, where these do not. The error of n steps is estimated as the difference
+    that 2 n steps make, in position along an axis or in log mass, and falls with the fourth power of their number.
     """
     first, field = sample.snapshots[0], sample.field(networks)
     x = first[:: math.ceil(len(first) / PROBE_CELLS)]  # from all of it: cells may stand in some order
     log_m, counts = torch.zeros_like(x[:, 0]), []
     for start, stop in pairwise(sample.times):
-        n, reached = 1, flow.runge_kutta(field, x, log_m, start, stop, 1)
-        while n < ENOUGH_STEPS * max(1.0, stop - start):
-            finer = flow.runge_kutta(field, x, log_m, start, stop, 2 * n)
-            error = max(float((a - b).square().mean().sqrt()) for a, b in zip(reached, finer, strict=True))
-            if error <= STEP_ERROR:
-                break
-            n, reached = 2 * n, finer
-        counts.append(n)
+        n, reached, error = 1, flow.runge_kutta(field, x, log_m, start, stop, 1), math.inf
+        while not error <= STEP_ERROR and n < ENOUGH_STEPS * max(1.0, stop - start):
+            n, coarser, reached = 2 * n, reached, flow.runge_kutta(field, x, log_m, start, stop, 2 * n)
+            error = max(float((a - b).square().mean().sqrt()) for a, b in zip(coarser, reached, strict=True))
+        needed = n / 2 * (error / STEP_ERROR) ** 0.25
+        counts.append(min(n, max(1, math.ceil(needed))) if math.isfinite(needed) else n)
         x, log_m = reached
     return counts
 
 
-def distribution_loss(networks: Networks, sample: Sample, counts: Sequence[int], *, mass_weight: float) -> Tensor:
+def distribution_loss(
+    networks: Networks, sample: Sample, counts: Sequence[int], *, mass_weight: float, share: Share = map
+) -> Tensor:
     """Sum over later snapshots of the energy distance and ``mass_weight`` times the squared relative mass error.
 
-    ``counts``: Runge-Kutta steps of each interval. NaN where the simulation leaves the finite numbers.
+    ``counts``: Runge-Kutta steps of each interval. Parts of the cells are simulated by the threads of ``share``. NaN
+    where the simulation leaves the finite numbers.
     """
-    x, field = sample.snapshots[0], sample.field(networks)
-    log_m, loss = torch.zeros_like(x[:, 0]), x.new_zeros(())
-    for k, n in enumerate(counts, start=1):
-        start, stop = sample.times[k - 1], sample.times[k]
-        x, log_m = flow.runge_kutta(field, x, log_m, start, stop, n)
-        loss = loss + energy_distance(x, log_m, sample.snapshots[k])
-        loss = loss + mass_weight * squared_mass_error(log_m, sample.totals[k], sample.n_start)
+    field, first = sample.field(networks), sample.snapshots[0]
+
+    def simulated(x: Tensor) -> list[Tensor]:
+        log_m, found = torch.zeros_like(x[:, 0]), []
+        for n, (start, stop) in zip(counts, pairwise(sample.times), strict=True):
+            x, log_m = flow.runge_kutta(field, x, log_m, start, stop, n)
+            found += [x, log_m]
+        return found
+
+    # as many parts however many threads there are, so that no result depends on them
+    parts = first.tensor_split(N_PARTS if first.device.type == "cpu" else 1)
+    found = differentiable(simulated, parts, networks.parameters(), share)
+    loss = first.new_zeros(())
+    for x, log_m, y, total in zip(found[::2], found[1::2], sample.snapshots[1:], sample.totals[1:], strict=True):
+        loss = loss + energy_distance(x, log_m, y) + mass_weight * squared_mass_error(log_m, total, sample.n_start)
     return loss
 
 

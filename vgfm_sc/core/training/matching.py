@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.dynamics.networks import NO_CONDITION, Networks
 from vgfm_sc.core.path import Path, PathPoint
+from vgfm_sc.core.threads import Share
 from vgfm_sc.core.training.checkpoint import NOWHERE, Underway
 from vgfm_sc.core.training.optim import Average, Optimiser, state, take_up
 from vgfm_sc.core.training.smoothing import Box, Slopes, bend, eased
@@ -187,30 +189,32 @@ def match(
     generator: torch.Generator,
     on_step: Callable[[], None],
     underway: Underway = NOWHERE,
+    share: Share = map,
 ) -> tuple[Networks, dict[str, np.ndarray]]:
     """Minimise ``E w (|v(t, x) - v|^2 / d + (g(t, x) - g)^2)`` (:cite:p:`Wang25`, eq. 13, each path at its mass).
 
-    And the loss of the score where the networks have one. Goes on from what is found ``underway``.
+    And the loss of the score where the networks have one, in a thread of ``share``. Goes on from what is found
+    ``underway``.
 
     Returns
     -------
     The average of the networks over the last steps, and the losses of each step.
     """
     average, optimiser = Average(networks), Optimiser(networks, lr, n_steps, networks.input_layers())
-    names = ["velocity", "growth"] if networks.density is None else ["velocity", "growth", "score"]
+    parts: list[Callable] = [matching_loss]
+    names = ["velocity", "growth"]
+    if networks.density is not None:
+        parts, names = [*parts, score_loss], [*names, "score"]
+    apart = share if networks.conditions is None else map  # all networks learn what stands for a condition
     losses = torch.empty(n_steps, len(names), device=intervals[0].x0.device)
     per_block, first = steps_a_block(intervals, size), 0
     if underway.found is not None:
         first = take_up(underway.found, optimiser, average, generator)
         losses[:first] = torch.as_tensor(underway.found["losses"])
     for k, batch in enumerate(batches(intervals, size, n_steps, generator, first), start=first):
-        loss = matching_loss(networks, batch)
-        if networks.density is not None:
-            loss = torch.cat([loss, score_loss(networks, batch)[None]])
-        loss.sum().backward()
+        losses[k] = torch.cat(list(apart(partial(_descend, networks, batch), parts)))
         optimiser.step()
         average.follow(optimiser.values, 1 - min(AVERAGE, (k + 1) / (k + 10)))
-        losses[k] = loss.detach()
         if (k + 1) % per_block == 0:  # the generator has not yet drawn for any further step
             underway.reached({**state(optimiser, average, generator), "losses": losses[: k + 1]})
         on_step()
@@ -225,15 +229,22 @@ def match(
     return average.networks, dict(zip(names, history.T, strict=True))
 
 
+def _descend(networks: Networks, batch: Batch, part: Callable[[Networks, Batch], Tensor]) -> Tensor:
+    """Add the gradient of a ``part`` of the loss to those of the weights, and return it."""
+    loss = part(networks, batch)
+    loss.sum().backward()
+    return loss.detach()
+
+
 def matching_loss(networks: Networks, batch: Batch) -> Tensor:
     """The losses of velocity and growth, shape ``(2,)``."""
-    v, g = networks.individual(batch.t, batch.x, batch.condition)
+    v, g = networks.unsettled(batch.t, batch.x, batch.condition)
     off = torch.stack([(v - batch.v).square().mean(dim=1), (g - batch.g).square()])
     return (off * batch.w).mean(dim=1)
 
 
 def score_loss(networks: Networks, batch: Batch) -> Tensor:
-    """Denoising score matching (:cite:p:`Vincent11`) of every second sample, up to a constant.
+    """Denoising score matching (:cite:p:`Vincent11`) of every second sample, up to a constant, shape ``(1,)``.
 
     A sample is asked for at two opposite displacements, and the loss of either, ``|s(x + h z) + z / h|^2 / 2``, is
     taken without its ``|z / h|^2``: what is left has a gradient that does not blow up as h becomes small.
@@ -244,4 +255,4 @@ def score_loss(networks: Networks, batch: Batch) -> Tensor:
     s, opposite = networks.score(torch.cat([t, t]), torch.cat([x + apart, x - apart]), **of_both).tensor_split(2)
     of_size = (s.square() + opposite.square()).mean(dim=1) / 4
     of_change = ((s - opposite) * z).mean(dim=1) / (2 * h)
-    return (w * (of_size + of_change)).mean()
+    return (w * (of_size + of_change)).mean(dim=0, keepdim=True)

@@ -18,6 +18,7 @@ from vgfm_sc.core.dynamics import stored
 from vgfm_sc.core.dynamics.networks import Networks
 from vgfm_sc.core.neighbours import spacing
 from vgfm_sc.core.path import Path
+from vgfm_sc.core.threads import shared_by
 from vgfm_sc.core.training import fitting, matching, smoothing
 from vgfm_sc.core.training.balance import balance
 from vgfm_sc.core.training.checkpoint import Checkpoint, Underway
@@ -269,10 +270,16 @@ def _stage(
         return networks, {
             name.removeprefix("history."): values for name, values in found.items() if name.startswith("history.")
         }
-    with bar(name, n_steps) as progress, threads_for(at_once), underway:
+    on_processor = networks.low.device.type == "cpu"
+    with (
+        bar(name, n_steps) as progress,
+        threads_for(at_once) as n_threads,
+        shared_by(n_threads if on_processor else 1) as share,
+        underway,
+    ):
         if underway.found is not None:
             progress.n = progress.initial = progress.last_print_n = int(underway.found["step"])
-        networks, history = run(networks, generator=generator, on_step=progress.update, underway=underway)
+        networks, history = run(networks, generator=generator, on_step=progress.update, underway=underway, share=share)
         progress.total = progress.n  # where it ended early it is done all the same
     if checkpoint is not None:
         parts = {"weights": stored.weights(networks), "history": history}
