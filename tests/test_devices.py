@@ -189,7 +189,7 @@ def test_changed_genes_have_the_same_effects_there(course, monkeypatch):
     ("place", "words", "others"),
     [
         ("coupling", "Lower eps", "match_size"),
-        ("matching_loss", "Lower fit_cells, match_size or width", "eps"),
+        ("velocity_loss", "Lower fit_cells, match_size or width", "eps"),
     ],
 )
 def test_memory_that_runs_out_says_what_helps_where_it_was(course, monkeypatch, place, words, others):

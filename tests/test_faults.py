@@ -28,7 +28,7 @@ STAGES = {
     "slopes": (training.smoothing, "node_slopes"),
     "networks": (training, "Networks"),
     "matching": (matching, "match"),
-    "a step of matching": (matching, "matching_loss"),
+    "a step of matching": (matching, "velocity_loss"),
     "fitting": (fitting, "fit"),
     "a step of fitting": (fitting, "distribution_loss"),
     "judging": (fitting, "score"),

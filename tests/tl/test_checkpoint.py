@@ -90,7 +90,7 @@ def longer(unfitted, small):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize(
     ("module", "name", "after", "left"),
-    [(matching, "matching_loss", 70, {"match": 70, "fit": 25}), (fitting, "distribution_loss", 17, {"fit": 15})],
+    [(matching, "velocity_loss", 70, {"match": 70, "fit": 25}), (fitting, "distribution_loss", 17, {"fit": 15})],
 )
 def test_a_stage_goes_on_within_and_ends_the_same(
     unfitted, longer, small, unchanged, tmp_path, monkeypatch, module, name, after, left, error
@@ -122,7 +122,7 @@ def test_a_stage_goes_on_within_and_ends_the_same(
 
         monkeypatch.setattr(module, name, counted)
 
-    counting(matching, "matching_loss", "match")
+    counting(matching, "velocity_loss", "match")
     counting(fitting, "distribution_loss", "fit")
     tl.fit(adata, "time", **settings)
     assert steps == {"match": 0, **left}
@@ -227,7 +227,7 @@ def test_a_coupling_comes_back_as_it_was(tmp_path):
 
 def test_the_bar_of_a_stage_taken_up_starts_where_it_was(unfitted, small, tmp_path, monkeypatch, capfd):
     settings = {**small, **LONGER, "fit_steps": 0, "progress": True, "checkpoint": tmp_path}
-    patch = breaking(monkeypatch, matching, "matching_loss", 70)
+    patch = breaking(monkeypatch, matching, "velocity_loss", 70)
     with pytest.raises(KeyboardInterrupt):
         tl.fit(unfitted, "time", copy=True, **settings)
     patch.undo()

@@ -102,8 +102,12 @@ class Networks(nn.Module):
 
     def unsettled(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The same before `settle`, when nothing fades: what is trained."""
-        state = torch.cat([x.clamp(self.low, self.high), self._beside(t, x, condition)], dim=1)
+        state = self.state(t, x, condition)
         return self.velocity(state), self.growth(state)[:, 0]
+
+    def state(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None) -> Tensor:
+        """What the networks of velocity and growth take, position first."""
+        return torch.cat([x.clamp(self.low, self.high), self._beside(t, x, condition)], dim=1)
 
     def score(self, t: float | Tensor, x: Tensor, condition: int | Tensor | None = None) -> Tensor:
         """Gradient of the log density at ``(t, x)``, shape ``(n, d)``; only with a network of it."""

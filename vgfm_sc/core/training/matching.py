@@ -193,18 +193,16 @@ def match(
 ) -> tuple[Networks, dict[str, np.ndarray]]:
     """Minimise ``E w (|v(t, x) - v|^2 / d + (g(t, x) - g)^2)`` (:cite:p:`Wang25`, eq. 13, each path at its mass).
 
-    And the loss of the score where the networks have one, in a thread of ``share``. Goes on from what is found
-    ``underway``.
+    And the loss of the score where the networks have one. Goes on from what is found ``underway``. Threads of ``share``
+    take one network each.
 
     Returns
     -------
     The average of the networks over the last steps, and the losses of each step.
     """
     average, optimiser = Average(networks), Optimiser(networks, lr, n_steps, networks.input_layers())
-    parts: list[Callable] = [matching_loss]
-    names = ["velocity", "growth"]
-    if networks.density is not None:
-        parts, names = [*parts, score_loss], [*names, "score"]
+    parts = {"velocity": velocity_loss, "growth": growth_loss, "score": score_loss}
+    names = list(parts) if networks.density is not None else ["velocity", "growth"]
     apart = share if networks.conditions is None else map  # all networks learn what stands for a condition
     losses = torch.empty(n_steps, len(names), device=intervals[0].x0.device)
     per_block, first = steps_a_block(intervals, size), 0
@@ -212,7 +210,7 @@ def match(
         first = take_up(underway.found, optimiser, average, generator)
         losses[:first] = torch.as_tensor(underway.found["losses"])
     for k, batch in enumerate(batches(intervals, size, n_steps, generator, first), start=first):
-        losses[k] = torch.cat(list(apart(partial(_descend, networks, batch), parts)))
+        losses[k] = torch.stack(list(apart(partial(_descend, networks, batch), [parts[name] for name in names])))
         optimiser.step()
         average.follow(optimiser.values, 1 - min(AVERAGE, (k + 1) / (k + 10)))
         if (k + 1) % per_block == 0:  # the generator has not yet drawn for any further step
@@ -232,19 +230,24 @@ def match(
 def _descend(networks: Networks, batch: Batch, part: Callable[[Networks, Batch], Tensor]) -> Tensor:
     """Add the gradient of a ``part`` of the loss to those of the weights, and return it."""
     loss = part(networks, batch)
-    loss.sum().backward()
+    loss.backward()
     return loss.detach()
 
 
-def matching_loss(networks: Networks, batch: Batch) -> Tensor:
-    """The losses of velocity and growth, shape ``(2,)``."""
-    v, g = networks.unsettled(batch.t, batch.x, batch.condition)
-    off = torch.stack([(v - batch.v).square().mean(dim=1), (g - batch.g).square()])
-    return (off * batch.w).mean(dim=1)
+def velocity_loss(networks: Networks, batch: Batch) -> Tensor:
+    """``E w |v(t, x) - v|^2 / d``."""
+    v = networks.velocity(networks.state(batch.t, batch.x, batch.condition))
+    return ((v - batch.v).square().mean(dim=1) * batch.w).mean()
+
+
+def growth_loss(networks: Networks, batch: Batch) -> Tensor:
+    """``E w (g(t, x) - g)^2``."""
+    g = networks.growth(networks.state(batch.t, batch.x, batch.condition))[:, 0]
+    return ((g - batch.g).square() * batch.w).mean()
 
 
 def score_loss(networks: Networks, batch: Batch) -> Tensor:
-    """Denoising score matching (:cite:p:`Vincent11`) of every second sample, up to a constant, shape ``(1,)``.
+    """Denoising score matching (:cite:p:`Vincent11`) of every second sample, up to a constant.
 
     A sample is asked for at two opposite displacements, and the loss of either, ``|s(x + h z) + z / h|^2 / 2``, is
     taken without its ``|z / h|^2``: what is left has a gradient that does not blow up as h becomes small.
@@ -255,4 +258,4 @@ def score_loss(networks: Networks, batch: Batch) -> Tensor:
     s, opposite = networks.score(torch.cat([t, t]), torch.cat([x + apart, x - apart]), **of_both).tensor_split(2)
     of_size = (s.square() + opposite.square()).mean(dim=1) / 4
     of_change = ((s - opposite) * z).mean(dim=1) / (2 * h)
-    return (w * (of_size + of_change)).mean(dim=0, keepdim=True)
+    return (w * (of_size + of_change)).mean()
