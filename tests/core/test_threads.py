@@ -39,7 +39,7 @@ def test_threads_make_the_same_bits_each_with_one_of_torchs():
         fitting.distribution_loss(model, course(), COUNTS, mass_weight=3.0, share=share).backward()
         return [parameter.grad for parameter in model.parameters()]
 
-    with threads.shared_by(2) as share:
+    with threads.shared_by(2, torch.device("cpu")) as share:
         together = threading.Barrier(2)
         assert list(share(lambda _: (together.wait(10), torch.get_num_threads())[1], range(2))) == [1, 1]
         for one, other in zip(gradients(share), gradients(map), strict=True):
@@ -47,7 +47,7 @@ def test_threads_make_the_same_bits_each_with_one_of_torchs():
 
 
 def test_an_error_in_a_thread_reaches_the_caller():
-    with threads.shared_by(2) as share, pytest.raises(ZeroDivisionError):
+    with threads.shared_by(2, torch.device("cpu")) as share, pytest.raises(ZeroDivisionError):
         list(share(lambda x: 1 / x, [1, 0]))
 
 

@@ -21,9 +21,9 @@ Share = Callable[..., Iterable]
 
 
 @contextmanager
-def shared_by(n: int) -> Iterator[Share]:
-    """A `Share` of ``n`` threads: the builtin `map` where it is one."""
-    if n == 1:
+def shared_by(n: int, device: torch.device) -> Iterator[Share]:
+    """A `Share` of ``n`` threads: the builtin `map` where it is one, or where the ``device`` has a queue of its own."""
+    if n == 1 or device.type != "cpu":
         yield map
         return
     with ThreadPoolExecutor(n, initializer=partial(torch.set_num_threads, 1)) as executor:

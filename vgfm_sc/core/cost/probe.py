@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.device import threads_for
 from vgfm_sc.core.dynamics.flow import runge_kutta
 from vgfm_sc.core.dynamics.networks import Networks
+from vgfm_sc.core.threads import Share, differentiable, shared_by
 from vgfm_sc.core.training import fitting, matching
 from vgfm_sc.core.training.energy import energy_distance
 from vgfm_sc.core.training.settings import Settings
@@ -80,8 +82,11 @@ def _networks(n_dims: int, settings: Settings, n_courses: int, device: torch.dev
         )  # fmt: skip
 
 
-def measured(of: Sizes, settings: Settings, device: torch.device) -> Pace:
-    """Seconds of a few operations of a fit, on cells of no meaning: a share of a second in all."""
+def measured(of: Sizes, settings: Settings, device: torch.device, share: Share = map) -> Pace:
+    """Seconds of a few operations of a fit, on cells of no meaning: a share of a second in all.
+
+    The threads of ``share`` work as they would in the fit.
+    """
     draw = torch.Generator().manual_seed(0)
 
     def some(n: int) -> torch.Tensor:
@@ -108,8 +113,11 @@ def measured(of: Sizes, settings: Settings, device: torch.device) -> Pace:
     def backward(outcome: torch.Tensor) -> None:
         outcome.sum().backward()
 
+    def one_step(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return runge_kutta(networks.unsettled, x, torch.zeros_like(x[:, 0]), 0.0, 1.0, 1)
+
     def integrate() -> None:
-        x, log_w = runge_kutta(networks.unsettled, first, log_m, 0.0, 1.0, 1)
+        x, log_w = differentiable(one_step, fitting.parts_of(first), networks.parameters(), share)
         backward(x.sum(dim=1) + log_w)
 
     moved = first.clone().requires_grad_()
@@ -117,7 +125,7 @@ def measured(of: Sizes, settings: Settings, device: torch.device) -> Pace:
     return Pace(
         least(lambda: [nothing.exp() for _ in range(100)]) / 100,
         passed / PROBED_CELLS**2,
-        _match_step(networks, settings, some(settings.match_size)),
+        _match_step(networks, settings, some(settings.match_size), share),
         least(integrate) / len(first),
         least(lambda: backward(energy_distance(moved, log_m, later))) / apart,
     )
@@ -131,7 +139,7 @@ def _wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _match_step(networks: Networks, settings: Settings, x: torch.Tensor) -> float:
+def _match_step(networks: Networks, settings: Settings, x: torch.Tensor, share: Share) -> float:
     """The shortest of a few steps of matching."""
     n, seen = len(x), []
 
@@ -142,9 +150,8 @@ def _match_step(networks: Networks, settings: Settings, x: torch.Tensor) -> floa
     plan = Coupling(csr_array(np.eye(n)), np.ones(n), True, 0, 0.0)
     interval = matching.Interval(plan, (x, x), (0.0, 1.0), path.straight, matching.Spread((0.1, 0.1), (0.1, 0.1)), None)
     draw = torch.Generator().manual_seed(0)
-    matching.match(
-        networks, [interval], size=n, n_steps=PROBED_STEPS, lr=settings.match_lr, generator=draw, on_step=on_step
-    )
+    match = partial(matching.match, size=n, n_steps=PROBED_STEPS, lr=settings.match_lr, generator=draw)
+    match(networks, [interval], on_step=on_step, share=share)
     return min(after - before for before, after in zip(seen[:-1], seen[1:], strict=True))
 
 
@@ -159,5 +166,5 @@ def foreseen(
     of = sizes(cells, n_dims, method, settings, device)
     if operations(of) < SHORT:
         return None
-    with threads_for(settings.match_size * settings.width):
-        return estimated(of, measured(of, settings, device))
+    with threads_for(settings.match_size * settings.width) as n_threads, shared_by(n_threads, device) as share:
+        return estimated(of, measured(of, settings, device, share))

@@ -217,13 +217,16 @@ def distribution_loss(
             found += [x, log_m]
         return found
 
-    # as many parts however many threads there are, so that no result depends on them
-    parts = first.tensor_split(N_PARTS if first.device.type == "cpu" else 1)
-    found = differentiable(simulated, parts, networks.parameters(), share)
+    found = differentiable(simulated, parts_of(first), networks.parameters(), share)
     loss = first.new_zeros(())
     for x, log_m, y, total in zip(found[::2], found[1::2], sample.snapshots[1:], sample.totals[1:], strict=True):
         loss = loss + energy_distance(x, log_m, y) + mass_weight * squared_mass_error(log_m, total, sample.n_start)
     return loss
+
+
+def parts_of(x: Tensor) -> Sequence[Tensor]:
+    """``x`` in parts for threads, as many however many threads there are: so no result depends on their number."""
+    return x.tensor_split(N_PARTS if x.device.type == "cpu" else 1)
 
 
 def squared_mass_error(log_m: Tensor, total: float, n_start: int) -> Tensor:

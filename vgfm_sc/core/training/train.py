@@ -270,11 +270,10 @@ def _stage(
         return networks, {
             name.removeprefix("history."): values for name, values in found.items() if name.startswith("history.")
         }
-    on_processor = networks.low.device.type == "cpu"
     with (
         bar(name, n_steps) as progress,
         threads_for(at_once) as n_threads,
-        shared_by(n_threads if on_processor else 1) as share,
+        shared_by(n_threads, networks.low.device) as share,
         underway,
     ):
         if underway.found is not None:
