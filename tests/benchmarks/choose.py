@@ -5,12 +5,14 @@ OT-CFM and linear interpolation predict the time left out. Both scores are share
 
     python tests/benchmarks/choose.py gene dyngen branching5 --steps 800
 
-With ``--once`` it sees all time points and leaves out each of those between others.
+With ``--once`` it sees all time points and leaves out each of those between others. With ``--each`` nothing is chosen:
+a row for each candidate, and for some that are none.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from functools import partial
 
@@ -20,9 +22,16 @@ from anndata import AnnData
 from cases import CASES, SHARED, Case
 
 import vgfm_sc
+from vgfm_sc.methods import vgfm
 from vgfm_sc.tl._choose import DEFAULT
 
 PREDICTIONS = ("vgfm", "otcfm", "linear")
+
+OTHERS = {
+    "own growth, not along the data": vgfm(shared_growth=False, rho=0.5),
+    "straight": vgfm(drift_rho=None, smooth=False, rho=2.0),
+}
+"""Methods that are no candidates."""
 
 
 def branching(seed: int = 0, n_dims: int = 5) -> Case:
@@ -43,6 +52,7 @@ def embryoid(seed: int = 0, n_dims: int = 5) -> Case:
 DATA = {
     "gene": CASES["gene"],
     "dyngen": CASES["dyngen"],
+    "mouse": CASES["mouse"],
     "branching5": branching,
     "branching10": partial(branching, n_dims=10),
     "eb5": embryoid,
@@ -70,6 +80,16 @@ def nested(case: Case, settings: dict, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def each(case: Case, settings: dict, seed: int) -> pd.DataFrame:
+    """A row for each candidate and for `OTHERS`: scores as shares of the nearest snapshot's, means over the times."""
+    methods = {**DEFAULT, **OTHERS}
+    settings = {"use_rep": case.use_rep, "seed": seed, "progress": False, "fit_steps": 0, "score": False, **settings}
+    found = vgfm_sc.tl.holdout(case.adata, case.time_key, methods=methods, **settings)
+    scores = found.set_index(["time", "prediction"])[["energy", "w1"]]
+    shares = scores / scores.xs("nearest", level="prediction").reindex(scores.index, level="time")
+    return shares.groupby("prediction", sort=False).mean().reset_index()
+
+
 def once(case: Case, settings: dict, seed: int) -> pd.DataFrame:
     """The table of `tl.choose` over all times between others."""
     times = np.unique(case.adata.obs[case.time_key].astype(float))[1:-1]
@@ -86,12 +106,15 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--once", action="store_true")
+    parser.add_argument("--each", action="store_true")
     given = parser.parse_args()
     for name in given.data:
         began = time.perf_counter()
         mass = {"mass": "equal"} if name.startswith("eb") else {}
-        run = once if given.once else nested
+        run = once if given.once else each if given.each else nested
         table = run(DATA[name](given.seed), {"match_steps": given.steps, **mass}, given.seed)
         print(f"\n{name}, {time.perf_counter() - began:.0f} s")
         print(table.round(3).to_string(index=False))
-        print(table.select_dtypes("number").mean().round(3).to_frame().T.to_string(index=False), flush=True)
+        if run is nested:
+            print(table.select_dtypes("number").mean().round(3).to_frame().T.to_string(index=False))
+        sys.stdout.flush()

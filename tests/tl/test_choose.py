@@ -164,7 +164,7 @@ def test_at_most_eight_models_are_fitted_without_neighbouring_times(monkeypatch,
 
 def test_the_documented_candidates_are_taken(monkeypatch):
     assert len(fits_of(monkeypatch, 7, None)) == 8
-    assert "``vgfm(drift_rho=None, smooth=False, rho=2.0)``" in tl.choose.__doc__
+    assert "``manifold(shared_growth=False, rho=0.5)``" in tl.choose.__doc__
 
 
 def test_times_that_are_named_are_left_out_each():

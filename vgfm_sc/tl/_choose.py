@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks
 from vgfm_sc.core import device as devices
-from vgfm_sc.methods import Method, otcfm, vgfm
+from vgfm_sc.methods import Method, manifold, otcfm, vgfm
 from vgfm_sc.tl import _arguments, _compared, _decision, _entries, _left_out, _predictions
 from vgfm_sc.tl._baselines import baselines
 
@@ -21,8 +21,8 @@ MOST_FITS = 8
 
 DEFAULT = {
     "vgfm": vgfm(),
-    "straight": vgfm(drift_rho=None, smooth=False, rho=2.0),
-    "own growth": vgfm(shared_growth=False, rho=0.5),
+    "manifold": manifold(),
+    "own growth": manifold(shared_growth=False, rho=0.5),
     "otcfm": otcfm(),
 }
 """The candidates of `choose`; the first is the default of `fit`."""
@@ -90,10 +90,9 @@ def choose(
         default that the others must beat. `None` takes these:
 
         - ``"vgfm"``: `vgfm_sc.methods.vgfm` as it is.
-        - ``"straight"``: ``vgfm(drift_rho=None, smooth=False, rho=2.0)``. Cells are coupled from where they stand and
-          move on straight paths, for courses whose direction changes between time points.
-        - ``"own growth"``: ``vgfm(shared_growth=False, rho=0.5)``. Each interval has a growth of its own, for states
-          that multiply at one time and not at another.
+        - ``"manifold"``: `vgfm_sc.methods.manifold`. Paths keep to the data, for courses that turn between time points.
+        - ``"own growth"``: ``manifold(shared_growth=False, rho=0.5)``. Moreover, each interval has a growth of its own,
+          for states that multiply at one time and not at another.
         - ``"otcfm"``: `vgfm_sc.methods.otcfm`. All cells grow alike.
     times
         Time points to leave out, as in `vgfm_sc.tl.holdout`. `None` takes as many as eight fits allow. One fit can
