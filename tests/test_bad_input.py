@@ -316,6 +316,7 @@ REFUSED = {  # the function, then what is wrong: the object, the call, the error
                        calling(tl.fate, "branch"), ValueError, r"obsm\['vgfm_fate'\].*Rename"),
     "tl.interpolate: text": (fitted, calling(tl.interpolate, "1"), TypeError, "time must be a time, as a number"),
     "tl.interpolate: out of range": (fitted, calling(tl.interpolate, np.nan), ValueError, "range of the fit, 0 to 4"),
+    "tl.growth_error: one model": (fitted, calling(tl.growth_error), KeyError, r"vgfm_sc\.tl\.fit\(.*n_models"),
     "tl.landscape: text": (fitted, calling(tl.landscape, time="1"), TypeError, "time must be a time, as a number"),
     "tl.landscape: out of range": (fitted, calling(tl.landscape, time=5), ValueError, "range of the fit, 0 to 4"),
     "tl.landscape: taken": (lambda f: with_entry(f.fitted, "obs", "vgfm_landscape", 1.0), calling(tl.landscape),

@@ -161,6 +161,16 @@ def test_a_tool_gives_the_same_there(worked, tool, monkeypatch):
             np.testing.assert_array_equal(again[name], run[name])
 
 
+def test_error_bars_are_the_same_there(course, monkeypatch):
+    here = tl.fit(course, "time", copy=True, use_rep="X_state", n_models=2, device="cpu", **TINY)
+    there = here.copy()
+    tl.growth_error(here, device="cpu")
+    with pretended_cuda(monkeypatch) as device:
+        tl.growth_error(there)
+    assert device.crossings["to cuda"] and device.crossings["to cpu"]
+    np.testing.assert_array_equal(there.obs["vgfm_growth_error"], here.obs["vgfm_growth_error"])
+
+
 def test_genes_act_on_genes_alike_there(course, monkeypatch):
     adata = tl.fit(course[:, :20], "time", copy=True, use_rep=None, device="cpu", **TINY)
     here = tl.regulators(adata, device="cpu")

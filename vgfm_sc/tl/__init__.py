@@ -10,6 +10,7 @@ from vgfm_sc.tl._evaluate import evaluate
 from vgfm_sc.tl._fate import fate
 from vgfm_sc.tl._fit import fit
 from vgfm_sc.tl._gene_velocity import gene_velocity
+from vgfm_sc.tl._growth_error import growth_error
 from vgfm_sc.tl._growth_prior import growth_prior
 from vgfm_sc.tl._holdout import holdout
 from vgfm_sc.tl._interpolate import interpolate
@@ -32,6 +33,7 @@ __all__ = [
     "fate",
     "fit",
     "gene_velocity",
+    "growth_error",
     "growth_prior",
     "holdout",
     "interpolate",

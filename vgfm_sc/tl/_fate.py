@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks, get
 from vgfm_sc.core.reading.fates import Runs, fates, origins
-from vgfm_sc.tl import _cells, _clusters, _model
+from vgfm_sc.tl import _cells, _clusters, _errors, _model
 
 if TYPE_CHECKING:
     from vgfm_sc.core.dynamics.model import Model
@@ -97,6 +97,9 @@ def fate(
     ``adata.obsm["vgfm_fate_sd"]``, ``adata.obsm["vgfm_origin_sd"]`` : :class:`pandas.DataFrame` (float32)
         Of an ensemble: standard deviation of each probability over the models. It says what another sample of cells
         might change, and nothing of what all models have in common.
+    ``adata.obsm["vgfm_fate_error"]`` : :class:`pandas.DataFrame` (float32)
+        Of an ensemble, forward: error bar of each probability, as a standard deviation. It is how far the further
+        models are from the model itself, and the variation of the probability over the ten nearest cells of any time.
     ``adata.uns["vgfm"]["fate"]``, ``adata.uns["vgfm"]["origin"]`` : :class:`dict`
         ``cluster_key``, and ``clusters``, the categories that the columns stand for; ``condition``, if one was named.
 
@@ -138,7 +141,8 @@ def fate(
     _model.check_noise(noise, next(iter(models.values())))
     end, name = (-1, "fate") if direction == "forward" else (0, "origin")
     members = range(len(_anndata.read_members(adata, key)))
-    slots = [("obsm", f"{key}_{name}"), ("obsm", f"{key}_{name}_sd")][: 1 if len(members) == 1 else 2]
+    n_tables = 1 if len(members) == 1 else 3 if direction == "forward" else 2
+    slots = [("obsm", f"{key}_{name}{what}") for what in ("", "_sd", "_error")[:n_tables]]
     _anndata.check_derived(adata, key, slots)
     clusters = _clusters.of_end(adata, cluster_key, snapshots, end)
     parts = [
@@ -159,7 +163,15 @@ def fate(
                 of_part = origins(asked, *cells, tol=tol, seed=seed)
             shares[part.rows, : of_part.shape[1]] = of_part[np.isin(part.used, part.rows)]
         every.append(shares)
-    found = [every[0]] if len(every) == 1 else [every[0], np.std(every, axis=0, ddof=1)]
+    found = [every[0]]
+    if n_tables > 1:
+        found.append(np.std(every, axis=0, ddof=1))
+    if n_tables > 2:
+        error = np.zeros_like(every[0])
+        for part in parts:
+            rows, place = part.followed, part.model.scaling.to_unitless(snapshots.x[part.followed])
+            error[rows] = _errors.expected(np.stack(every)[:, rows], place, seed)
+        found.append(error)
     tables = {
         slot: pd.DataFrame(values.astype(np.float32), index=adata.obs_names, columns=clusters.columns)
         for slot, values in zip(slots, found, strict=True)
@@ -183,6 +195,11 @@ class _Part(NamedTuple):
     used: np.ndarray
     labels: np.ndarray
     target: float
+
+    @property
+    def followed(self) -> np.ndarray:
+        """Rows of the cells that are asked and have no label of their own."""
+        return self.used[(self.labels < 0) & np.isin(self.used, self.rows)]
 
     @classmethod
     def of(cls, asked: _model.Asked, snapshots: _anndata.Snapshots, clusters: _clusters.Clusters, end: int) -> _Part:

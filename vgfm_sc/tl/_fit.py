@@ -184,8 +184,8 @@ def fit(
         Mass the coupling sends on from the cell to the next time point, per unit it holds; NaN at the last and in
         cells held out.
     ``adata.obs["vgfm_growth_sd"]``, ``adata.obs["vgfm_velocity_sd"]`` : :class:`pandas.Series` (float32)
-        With ``n_models`` above 1: standard deviation of growth over the models; root mean squared distance of their
-        velocities from the mean one.
+        With ``n_models`` above 1: standard deviation of growth over the models, of which `vgfm_sc.tl.growth_error`
+        makes an error bar; root mean squared distance of their velocities from the mean one.
     ``adata.obsp["vgfm_coupling"]`` : :class:`scipy.sparse.csr_matrix` (float32, shape ``(n_obs, n_obs)``)
         Mass sent from the row's cell to the column's cell of the next time point, in masses of a cell of the first;
         see `vgfm_sc.get.couplings`.

@@ -146,3 +146,14 @@ def over_surroundings(x: np.ndarray, values: np.ndarray, weight: np.ndarray, see
     held = weight[:, None]
     total = near @ (held * values)[some] + held * values
     return total / (near @ held[some] + held)
+
+
+def variance_over_surroundings(x: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray:
+    """Variance of ``values``, shape ``(n, q)``, over each cell and those nearest to it, weighted by nearness.
+
+    Otherwise as `over_surroundings`.
+    """
+    centred = values - values.mean(axis=0)
+    both = np.column_stack([centred, centred**2])
+    mean, of_squares = np.hsplit(over_surroundings(x, both, np.ones(len(x)), seed), 2)
+    return np.maximum(of_squares - mean**2, 0)
