@@ -128,6 +128,21 @@ def test_through_components_the_genes_come_to_their_values(on_pca):
     np.testing.assert_allclose(stored["genes"]["carried"], carried, rtol=1e-4)
 
 
+def test_a_knockout_is_what_components_see_of_cells_without_the_gene(on_pca):
+    """They see the regression of what they carry on what there is."""
+    adata = on_pca.copy()
+    tl.perturb(adata, {"gene3": "knockout"}, "cell_type", **FEW)
+    tl.perturb(adata, {"gene3": ("overexpress", 0.9)}, "cell_type", key_added="high", **FEW)
+    k = adata.var_names.get_loc("gene3")
+    there, seen = adata.X[:, k].astype(float), adata.obsm["X_pca"] @ adata.varm["PCs"][k]
+    slope, level = np.polyfit(there, seen, 1)
+    for name, value in (("gene3", 0.0), ("high", np.quantile(there, 0.9))):
+        expected = there.mean() + level + slope * value
+        np.testing.assert_allclose(kept(adata, name)["genes"]["after"], [expected], rtol=1e-3)
+    found = kept(adata, "gene3")["positions_changed"] @ adata.varm["PCs"][k] + there.mean()
+    np.testing.assert_allclose(found, there.mean() + level, rtol=1e-3)
+
+
 def test_the_models_of_an_ensemble_are_the_replicates(small):
     adata = datasets.toggle_switch(n_per_branch=30, seed=0)
     tl.fit(adata, "time", n_models=3, **{**small, "use_rep": None, "match_steps": 10})

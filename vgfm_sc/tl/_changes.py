@@ -49,7 +49,8 @@ class Genes(NamedTuple):
 
     ``weights``, shape ``(p, n_axes)``, ``level``, ``scale`` and ``shift``, ``(p,)``: as in `Change`. ``carried``: share
     of the variance over all cells that the representation carries, ``(p,)``. ``low``, ``high``: least and largest value
-    of any cell, ``(p,)``.
+    of any cell, ``(p,)``. ``told``: in place of ``shift``, what the model is told, ``(p,)``; `None` where it sees genes
+    as they are.
     """
 
     names: list[str]
@@ -60,6 +61,7 @@ class Genes(NamedTuple):
     carried: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    told: np.ndarray | None = None
 
 
 def read(adata: AnnData, genes: Mapping[str, Wanted], x: np.ndarray, scaling: Scaling, key: str) -> Genes:
@@ -82,7 +84,11 @@ def read(adata: AnnData, genes: Mapping[str, Wanted], x: np.ndarray, scaling: Sc
             (*_line(genes[name], values), values.min(), values.max()) for name, values in zip(some, seen.T, strict=True)
         ]
     scale, shift, low, high = np.array(lines, dtype=float).T
-    return Genes(names, weights, origin[at], scale, shift, np.minimum((spread / sd) ** 2, 1.0), low, high)
+    carried, told = np.minimum((spread / sd) ** 2, 1.0), None
+    if loadings.matrix is not None or scaling.axes is not None:
+        mean = origin[at] + along(x, scaling).mean(axis=0) @ weights.T
+        told = np.where([_in_words(genes[name]) for name in names], mean + carried * (shift - mean), shift)
+    return Genes(names, weights, origin[at], scale, shift, carried, low, high, told)
 
 
 def _places(adata: AnnData, names: list[str], loadings: _anndata.Loadings, key: str) -> np.ndarray:
@@ -154,7 +160,18 @@ def change(genes: Genes, names: Sequence[str]) -> Change:
             f"some of {list(names)[:MOST_NAMED]} always change together. Change fewer genes."
         )
         raise ValueError(msg)
-    return Change(weights, genes.level[at], genes.scale[at], genes.shift[at])
+    shift = genes.shift if genes.told is None else genes.told
+    return Change(weights, genes.level[at], genes.scale[at], shift[at])
+
+
+def _in_words(wanted: Wanted) -> bool:
+    """Whether a state of cells is asked for, such as a knock-out, and not a value that the model is to see.
+
+    In cells with some value of a gene, a representation that carries a part of its variance sees that part of how far
+    the value is from the mean: the regression of what is seen on what is there. The value itself would lie as many
+    standard deviations too far out as the part is small, where no cells are.
+    """
+    return isinstance(wanted, str) or (isinstance(wanted, (tuple, list)) and wanted[0] == "overexpress")
 
 
 def _line(wanted: Wanted, seen: np.ndarray) -> tuple[float, float]:

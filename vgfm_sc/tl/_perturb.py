@@ -54,7 +54,9 @@ def perturb(
         For each gene what it is set to: a value in units of the layer that the PCA or the fit was computed on;
         ``"knockout"``, 0, or the lowest value seen where expression has been centred; ``"overexpress"``, the 99%
         quantile over all cells; or a pair, ``("scale", 0.5)``, ``("shift", 1.0)``, ``("overexpress", 0.9)`` or
-        ``("set", 0.0)``. Genes named together are changed together.
+        ``("set", 0.0)``. Genes named together are changed together. On components, a number is the value that the model
+        sees. The words take a gene to what the model sees, on average, of cells with the value: as much nearer to the
+        mean as the components carry less of the gene (``carried``).
     cluster_key
         Column of ``obs`` with the clusters of the last time point, the fates, as in `vgfm_sc.tl.fate`.
     held
