@@ -2,10 +2,12 @@
 
     python tests/benchmarks/conditions.py                     # the whole table
     python tests/benchmarks/conditions.py growth growth5 --seeds 0
+    python tests/benchmarks/conditions.py growth --cells 500 --dims 2 --only one
 
-The branching process with a treatment, ten dimensions, 200 control and 200 treated cells at the first time. ``growth``:
-fate a grows twice as fast; ``fate``: .7 in place of .5 of the cells go to fate a; ``none``: nothing differs. With a 5
-behind the name only every fifth treated cell is kept. ``one``: one fit with condition_key; ``two``: a fit of each;
+The branching process with a treatment, ten dimensions, 200 control and 200 treated cells at the first time, or as
+told. ``growth``: fate a grows twice as fast; ``fate``: .7 in place of .5 of the cells go to fate a; ``none``: nothing
+differs. With a 5 behind the name only every fifth treated cell is kept. ``one``: one fit with condition_key; ``two``: a
+fit of each;
 ``alike``: one fit of all cells without conditions, for its seconds.
 
 ``a``, ``b``, ``progenitor``: mean growth of treated less that of control cells of the type, less the true difference,
@@ -43,10 +45,10 @@ MOST_CELLS = 2000
 GROWTH_A = 0.8
 
 
-def drawn(row: str, seed: int) -> AnnData:
+def drawn(row: str, seed: int, **size: int) -> AnnData:
     """Cells of a row of the table."""
     treatment = row.removesuffix(str(KEPT))
-    adata = vgfm_sc.datasets.branching(n_cells=200, treatment=treatment, seed=seed, space_seed=0)
+    adata = vgfm_sc.datasets.branching(**size, treatment=treatment, seed=seed, space_seed=0)
     if row == treatment:
         return adata
     treated = np.flatnonzero(adata.obs["condition"] == TREATED)
@@ -110,6 +112,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", default=ROWS, metavar="ROW")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--cells", type=int, default=200, help="of each condition at the first time")
+    parser.add_argument("--dims", type=int, default=10)
     parser.add_argument("--fit", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--only", choices=["one", "two", "alike"])
     parser.add_argument("--each", action="store_true")
@@ -117,11 +121,12 @@ def main() -> None:
     if unknown := set(args.rows) - set(ROWS):
         parser.error(f"unknown {sorted(unknown)}; there are {ROWS}")
     print(machine())
+    size = {"n_cells": args.cells, "n_dims": args.dims}
     for row in args.rows:
         found: dict[str, list[dict[str, float]]] = {}
         for seed in args.seeds:
-            adata, settings = drawn(row, seed), {"seed": seed, **changes(args.fit)}
-            fresh = drawn(row.removesuffix(str(KEPT)), seed + FRESH)
+            adata, settings = drawn(row, seed, **size), {"seed": seed, **changes(args.fit)}
+            fresh = drawn(row.removesuffix(str(KEPT)), seed + FRESH, **size)
             for way, fitted in (("one", in_one), ("two", in_two)):
                 if args.only in (None, way):
                     both, models, seconds = fitted(adata.copy(), settings)
