@@ -252,6 +252,7 @@ ASKS = {
 PER_CELL = {
     "evaluate": lambda adata: tl.evaluate(adata, max_cells=20),
     "fate": lambda adata: tl.fate(adata, "cell_type"),
+    "growth_error": lambda adata: tl.growth_error(adata),
     "landscape": lambda adata: tl.landscape(adata),
     "project": lambda adata: tl.project(adata),
     "rank_genes": lambda adata: tl.rank_genes(adata),
