@@ -100,8 +100,8 @@ def main() -> None:
         for n_samples in args.samples:
             lines = []
             for seed in args.seeds:
-                began = time.process_time()
                 adata = drawn(row, n_samples, seed, args.unequal, args.dims)
+                began = time.process_time()
                 vgfm_sc.tl.fit(
                     adata, "time", use_rep="X_state", condition_key="condition", sample_key="sample", seed=seed,
                     progress=False, **{"n_models": N_MODELS, "score": False, **changes(args.fit)},

@@ -279,7 +279,7 @@ def test_what_the_data_do_not_allow_is_refused(on_pca, fitted, unchanged):
 
 def test_genes_that_always_go_together_cannot_be_changed_apart():
     weights, of_each = np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]]), np.ones(3)
-    genes = _changes.Genes(["a", "b", "c"], weights, *[of_each] * 6)
+    genes = _changes.Genes(["a", "b", "c"], weights, *[of_each] * 7)
     with pytest.raises(ValueError, match=r"2 genes cannot be changed at once.*\['a', 'b'\] always change together"):
         _changes.change(genes, ["a", "b"])
     assert _changes.change(genes, ["c", "a"]).weights.tolist() == weights[[2, 0]].tolist()

@@ -49,8 +49,7 @@ class Genes(NamedTuple):
 
     ``weights``, shape ``(p, n_axes)``, ``level``, ``scale`` and ``shift``, ``(p,)``: as in `Change`. ``carried``: share
     of the variance over all cells that the representation carries, ``(p,)``. ``low``, ``high``: least and largest value
-    of any cell, ``(p,)``. ``told``: in place of ``shift``, what the model is told, ``(p,)``; `None` where it sees genes
-    as they are.
+    of any cell, ``(p,)``. ``told``: in place of ``shift``, what the model is told, ``(p,)``.
     """
 
     names: list[str]
@@ -61,7 +60,7 @@ class Genes(NamedTuple):
     carried: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    told: np.ndarray | None = None
+    told: np.ndarray
 
 
 def read(adata: AnnData, genes: Mapping[str, Wanted], x: np.ndarray, scaling: Scaling, key: str) -> Genes:
@@ -84,7 +83,7 @@ def read(adata: AnnData, genes: Mapping[str, Wanted], x: np.ndarray, scaling: Sc
             (*_line(genes[name], values), values.min(), values.max()) for name, values in zip(some, seen.T, strict=True)
         ]
     scale, shift, low, high = np.array(lines, dtype=float).T
-    carried, told = np.minimum((spread / sd) ** 2, 1.0), None
+    carried, told = np.minimum((spread / sd) ** 2, 1.0), shift
     if loadings.matrix is not None or scaling.axes is not None:
         mean = origin[at] + along(x, scaling).mean(axis=0) @ weights.T
         told = np.where([_in_words(genes[name]) for name in names], mean + carried * (shift - mean), shift)
@@ -160,8 +159,7 @@ def change(genes: Genes, names: Sequence[str]) -> Change:
             f"some of {list(names)[:MOST_NAMED]} always change together. Change fewer genes."
         )
         raise ValueError(msg)
-    shift = genes.shift if genes.told is None else genes.told
-    return Change(weights, genes.level[at], genes.scale[at], shift[at])
+    return Change(weights, genes.level[at], genes.scale[at], genes.told[at])
 
 
 def _in_words(wanted: Wanted) -> bool:

@@ -167,10 +167,10 @@ def fate(
     if n_tables > 1:
         found.append(np.std(every, axis=0, ddof=1))
     if n_tables > 2:
-        error = np.zeros_like(every[0])
+        error, of_models = np.zeros_like(every[0]), np.stack(every)
         for part in parts:
             rows, place = part.followed, part.model.scaling.to_unitless(snapshots.x[part.followed])
-            error[rows] = _errors.expected(np.stack(every)[:, rows], place, seed)
+            error[rows] = _errors.expected(of_models[:, rows], place, seed)
         found.append(error)
     tables = {
         slot: pd.DataFrame(values.astype(np.float32), index=adata.obs_names, columns=clusters.columns)

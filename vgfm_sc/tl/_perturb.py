@@ -55,8 +55,8 @@ def perturb(
         ``"knockout"``, 0, or the lowest value seen where expression has been centred; ``"overexpress"``, the 99%
         quantile over all cells; or a pair, ``("scale", 0.5)``, ``("shift", 1.0)``, ``("overexpress", 0.9)`` or
         ``("set", 0.0)``. Genes named together are changed together. On components, a number is the value that the model
-        sees. The words take a gene to what the model sees, on average, of cells with the value: as much nearer to the
-        mean as the components carry less of the gene (``carried``).
+        sees, but ``"knockout"`` and ``"overexpress"`` are the value that it sees, on average, in cells with that
+        expression. That is nearer to the mean if the components carry little of the gene (``carried``).
     cluster_key
         Column of ``obs`` with the clusters of the last time point, the fates, as in `vgfm_sc.tl.fate`.
     held

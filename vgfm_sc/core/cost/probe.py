@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -150,8 +149,16 @@ def _match_step(networks: Networks, settings: Settings, x: torch.Tensor, share: 
     plan = Coupling(csr_array(np.eye(n)), np.ones(n), True, 0, 0.0)
     interval = matching.Interval(plan, (x, x), (0.0, 1.0), path.straight, matching.Spread((0.1, 0.1), (0.1, 0.1)), None)
     draw = torch.Generator().manual_seed(0)
-    match = partial(matching.match, size=n, n_steps=PROBED_STEPS, lr=settings.match_lr, generator=draw)
-    match(networks, [interval], on_step=on_step, share=share)
+    matching.match(
+        networks,
+        [interval],
+        size=n,
+        n_steps=PROBED_STEPS,
+        lr=settings.match_lr,
+        generator=draw,
+        on_step=on_step,
+        share=share,
+    )
     return min(after - before for before, after in zip(seen[:-1], seen[1:], strict=True))
 
 
