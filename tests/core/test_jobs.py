@@ -78,12 +78,44 @@ def test_an_error_keeps_its_type():
             in_workers(workers, job)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_beside_runs_in_a_thread_of_its_own_where_there_are_several(monkeypatch, threads):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    result = jobs.beside(lambda a, b: (a + b, threading.get_ident()), 2, 3)
-    total, ran_in = result()
-    assert total == 5
-    assert (ran_in == threading.get_ident()) == (threads == 1)
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_each_of_torchs_threads_takes_a_job(two_threads):
+    together = threading.Barrier(2)
+
+    def job(k):
+        together.wait(10)  # passes only with two at a time
+        return k, torch.get_num_threads()
+
+    assert list(jobs.in_threads(job, [(k,) for k in range(4)])) == [(k, 1) for k in range(4)]
+    assert torch.get_num_threads() == 2
+
+
+def test_a_job_alone_or_in_a_single_thread_stays_here(two_threads):
+    def job(k):
+        return threading.get_ident(), torch.get_num_threads()
+
+    here = threading.get_ident()
+    assert list(jobs.in_threads(job, [(0,)])) == [(here, 2)]
+    torch.set_num_threads(1)
+    assert list(jobs.in_threads(job, [(0,), (1,)])) == [(here, 1)] * 2
+
+
+def test_jobs_in_threads_are_spread_as_the_user_says(two_threads, workers):
+    with joblib.parallel_config(**workers):
+        places = set(jobs.in_threads(lambda k: os.getpid(), [(k,) for k in range(4)]))
+    assert (places == {os.getpid()}) == (workers["backend"] == "threading")
+
+
+def test_an_error_in_a_thread_ends_the_others(two_threads):
+    made = []
+    results = jobs.in_threads(lambda k: 1 / k, ((made.append(k) or k,) for k in range(100)))
     with pytest.raises(ZeroDivisionError):
-        jobs.beside(lambda: 1 / 0)()
+        next(results)
+    assert len(made) < 5

@@ -63,3 +63,14 @@ def test_work_too_small_for_torchs_threads_is_shared_by_as_many(monkeypatch):
     with threads_for(2**30) as n_threads:
         assert n_threads == 1
     assert not asked
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_beside_runs_in_a_thread_of_its_own_where_there_are_several(monkeypatch, n):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n)
+    result = threads.beside(lambda a, b: (a + b, threading.get_ident()), 2, 3)
+    total, ran_in = result()
+    assert total == 5
+    assert (ran_in == threading.get_ident()) == (n == 1)
+    with pytest.raises(ZeroDivisionError):
+        threads.beside(lambda: 1 / 0)()

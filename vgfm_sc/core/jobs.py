@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -35,14 +36,24 @@ def each(function: Callable, jobs: Iterable[tuple]) -> Iterator[Any]:
     yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*job) for job in jobs)
 
 
-def beside(function: Callable, *args: Any) -> Callable[[], Any]:
-    """What ``function(*args)`` returns, once it is called: begun at once in a thread where torch has more than one.
+def in_threads(function: Callable, jobs: Iterable[tuple]) -> Iterator[Any]:
+    """As `each`, but if the user has said nothing, each of torch's threads takes a job and computes it alone.
 
-    For compiled code that takes long, knows of one processor and lets other threads run.
+    A thread of torch waits for the others after every operation, busily. Threads with jobs of their own wait for
+    nobody, and other processes are not in their way. ``function`` spends its time in compiled code that lets other
+    threads run.
     """
-    if torch.get_num_threads() == 1:
-        return partial(function, *args)
-    executor = ThreadPoolExecutor(1)
-    begun = executor.submit(function, *args)
-    executor.shutdown(wait=False)
-    return begun.result
+    n = torch.get_num_threads()
+    if (isinstance(jobs, Sequence) and len(jobs) < 2) or n == 1 or joblib.effective_n_jobs(None) > 1:
+        yield from each(function, jobs)
+        return
+    executor, begun = ThreadPoolExecutor(n, initializer=partial(torch.set_num_threads, 1)), deque[Future]()
+    try:
+        for job in jobs:
+            begun.append(executor.submit(function, *job))
+            if len(begun) > n:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for those that have begun

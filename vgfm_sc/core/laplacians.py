@@ -166,13 +166,11 @@ def _positive(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _forest(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Which entries join cells into a forest that spans all groups, and are the largest that do."""
-    order = np.argsort(-values, kind="stable")
-    rank = np.empty(len(order))
-    rank[order] = np.arange(1, len(order) + 1)
-    size = sum(shape)
-    tree = minimum_spanning_tree(csr_array((rank, (rows, columns + shape[0])), shape=(size, size)))
-    return order[tree.data.astype(np.int64) - 1]
+    """Which entries, sorted by row and column, join cells into a forest that spans all groups, and are the largest."""
+    n, m = shape
+    tree = minimum_spanning_tree(csr_array((-values, (rows, columns + n)), shape=(n + m, n + m))).tocoo()
+    keys, its = (i.astype(np.int64) * m + j for i, j in ((rows, columns), (tree.row, tree.col - n)))
+    return np.searchsorted(keys, its)
 
 
 def _conjugate_gradient(

@@ -1,8 +1,8 @@
-"""Small work of torch shared by threads of this process, each of which computes alone.
+"""Work shared by threads of this process.
 
 Torch's own threads wait for each other after every operation, busily. For operations as small as those of training that
-gains little, and beside another process it costs much (see `device.threads_for`). Here a thread gets many operations,
-and sleeps when it has none.
+gains little, and beside another process it costs much (see `device.threads_for`). Here each thread computes alone, gets
+many operations at once, and sleeps when it has none.
 """
 
 from __future__ import annotations
@@ -30,6 +30,19 @@ def shared_by(n: int, device: torch.device) -> Iterator[Share]:
         yield executor.map
 
 
+def beside(function: Callable, *args: Any) -> Callable[[], Any]:
+    """What ``function(*args)`` returns, once it is called: begun at once in a thread where torch has more than one.
+
+    For compiled code that takes long, knows of one processor and lets other threads run.
+    """
+    if torch.get_num_threads() == 1:
+        return partial(function, *args)
+    executor = ThreadPoolExecutor(1)
+    begun = executor.submit(function, *args)
+    executor.shutdown(wait=False)
+    return begun.result
+
+
 def differentiable(
     function: Callable[[Any], Sequence[Tensor]], parts: Sequence, parameters: Iterable[Tensor], share: Share
 ) -> tuple[Tensor, ...]:
@@ -37,6 +50,8 @@ def differentiable(
 
     Differentiable in ``parameters``, the leaves that ``function`` depends on. The result does not depend on ``share``.
     """
+    if len(parts) == 1:
+        return tuple(function(parts[0]))
     found: tuple[Tensor, ...] = _Joined.apply(function, parts, share, *parameters)
     return found
 

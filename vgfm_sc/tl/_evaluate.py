@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from vgfm_sc import _anndata, _checks
-from vgfm_sc.core import jobs
+from vgfm_sc.core import threads
 from vgfm_sc.core.reading.distances import (
     energy_distance,
     energy_floor,
@@ -132,7 +132,7 @@ def _scores(course: _anndata.Snapshots, model: Model, max_cells: int, seed: int,
         seen = observed[np.sort(rng.permutation(len(observed))[:max_cells])]
         x, weight = positions[k][simulated], mass[k][simulated]
         predicted = mass[k].sum() * (totals[0] / len(first))
-        w1 = jobs.beside(wasserstein1, x, seen, weight)  # this and the other take most of the time
+        w1 = threads.beside(wasserstein1, x, seen, weight)  # this and the other take most of the time
         scores = {
             "time": points[k],
             "energy": energy_distance(x, seen, weight),

@@ -6,6 +6,7 @@ from scipy.sparse import csr_array
 from vgfm_sc.core.coupling import Coupling
 from vgfm_sc.core.dynamics import networks as nets
 from vgfm_sc.core.path import straight
+from vgfm_sc.core.threads import shared_by
 from vgfm_sc.core.training import matching
 
 PLAN = np.array([[0.2, 0.0, 1.8], [0.5, 0.25, 0.0]])
@@ -152,6 +153,24 @@ def test_the_score_is_learnt_beside_them_and_changes_nothing_of_them():
         assert torch.equal(value, beside.state_dict()[name])
     first = nets.Networks(2, 8, 2, 2, torch.Generator().manual_seed(0), with_score=True)
     assert not torch.equal(first.density.network[0].weight, beside.density.network[0].weight)
+
+
+def test_threads_take_a_network_each_and_change_no_bit():
+    def learnt(share):
+        networks = nets.Networks(2, 8, 2, 2, torch.Generator().manual_seed(0), with_score=True)
+        return matching.match(
+            networks, [interval()], size=8, n_steps=3, lr=0.1, generator=torch.Generator().manual_seed(0),
+            on_step=lambda: None, share=share,
+        )  # fmt: skip
+
+    calls = []
+    with shared_by(2, torch.device("cpu")) as share:
+        networks, history = learnt(lambda function, parts: (calls.append(parts), share(function, parts))[1])
+    alone, its = learnt(map)
+    assert [len(parts) for parts in calls] == [3, 3, 3]
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, networks.state_dict()[name])
+    np.testing.assert_array_equal([*history.values()], [*its.values()])
 
 
 def test_divergence_is_an_error():

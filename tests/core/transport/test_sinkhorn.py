@@ -383,6 +383,21 @@ def test_potentials_do_not_run_away_on_pairs_that_fit_no_plan(monkeypatch, rho):
     np.testing.assert_allclose(solved.entries.toarray(), [[0, 1, 0], [0, 0, 1], [1, 0, 0]], atol=1e-3)
 
 
+@pytest.mark.parametrize("d", [2, 10])
+def test_all_pairs_are_looked_at_again_before_potentials_run_away(monkeypatch, d):
+    """Of heavy tails a subsample says little: the first pairs are the wrong ones."""
+    rng = np.random.default_rng(0)
+    x, y = (torch.as_tensor(rng.standard_t(2, (n, d))) for n in (300, 200))
+    unit = torch.cat([x, y]).std(0) * (2 * d) ** 0.5
+    for name, small in (("COARSE_CELLS", 30), ("WHOLE_PAIRS", 0)):
+        monkeypatch.setattr(sinkhorn, name, small)
+    soon = solve(x / unit, y / unit, 0.002, 1.0)
+    monkeypatch.setattr(sinkhorn, "FAR", np.inf)
+    late = solve(x / unit, y / unit, 0.002, 1.0)
+    assert soon.converged and late.converged
+    assert 1.5 * soon.n_iter < late.n_iter
+
+
 @pytest.mark.parametrize("d", [3, 50])
 def test_balanced_near_matching_from_a_subsample_converges(monkeypatch, d):
     x, y = clouds(200, 180, d, seed=1)

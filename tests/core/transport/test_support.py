@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vgfm_sc.core.transport.support import LOWEST, TINY, AllPairs, Support
+from vgfm_sc.core.transport import support as answers
+from vgfm_sc.core.transport.support import LOWEST, NOTHING, TINY, AllPairs, Support
 
 N, M, EPS = 9, 12, 0.3
 
@@ -190,6 +191,17 @@ def test_all_pairs_answer_as_a_support_that_holds_them_all(eps):
         torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-12)
     log_mass = support.log_mass(f, g, a, b, eps).view(N, M)
     torch.testing.assert_close(every.log_mass(f, g, a, b, eps), log_mass.clamp(min=LOWEST), rtol=1e-12, atol=1e-10)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_exponentials_are_those_of_torch_but_for_numbers_too_small(monkeypatch, fast):
+    monkeypatch.setattr(answers, "AVX512", fast)
+    z = torch.tensor([[0.0, -1.5, 3.0], [-699.0, -800.0, -torch.inf], [800.0, torch.inf, torch.nan]]).double()
+    want = z.clamp(min=LOWEST).exp()
+    found = answers.exp_(z)
+    assert found is z
+    torch.testing.assert_close(found, want, rtol=1e-14, atol=0.0, equal_nan=True)
+    assert (found[1, 1:] < NOTHING).all() and (found[1, 1:] > 0).all()
 
 
 def test_mass_that_is_next_to_none_is_none():

@@ -104,7 +104,7 @@ def ascend(
         system = System(plan, transpose, u, v, (row + eps * want / rho) * (1 + min(CAUTION, error)), column / power)
         step, used = systems.solve(system, eps * residual, min(0.1, error**0.5), CG_ITERATIONS)
         products, steps = products + used, steps + 1
-        apart = difference(moved + step) / eps
+        apart = span(moved + step) / eps
         step = step * (REACH / apart) if apart > REACH else step
         slope = float(residual @ step)
         for _ in range(30):
@@ -117,7 +117,7 @@ def ascend(
         else:
             return f + moved, products, True  # no ascent left at float64: the caller measures the error and says so
         moved, u, v, column, value = moved + step, u_new, v_new, column_new, reached
-        if difference(moved) > 0.5 * REACH * eps:
+        if span(moved) > 0.5 * REACH * eps:
             break
     return f + moved, products, False
 
@@ -127,7 +127,7 @@ def worst(want: Tensor, residual: Tensor, a: Tensor) -> float:
     return float(torch.where(want > ALIVE * a, residual.abs() / want, 0.0).max())
 
 
-def difference(values: Tensor) -> float:
+def span(values: Tensor) -> float:
     """How far the largest of ``values`` is from the smallest."""
     low, high = values.aminmax()
     return float(high - low)

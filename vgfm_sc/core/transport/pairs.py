@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vgfm_sc.core.transport import clones as lineage
-from vgfm_sc.core.transport.support import AllPairs, Support, damped
+from vgfm_sc.core.transport.support import NOTHING, AllPairs, Support, damped, exp_, log_sum
 
 OUTLYING = 4.0
 """Squared distance from the centre, in medians, from which a cell is an outlier: of a normal distribution none in ten
@@ -85,7 +85,7 @@ class Pairs:
     def source_potential(self, g: Tensor, eps: float, rho: float) -> Tensor:
         """The f that is optimal for ``g``, shape ``(n,)``."""
         shift = g / eps + self.b.log()
-        return torch.cat([cost.div_(-eps).add_(shift).logsumexp(1) for _, cost in self._blocks()]) * -damped(eps, rho)
+        return torch.cat([log_sum(cost.div_(-eps).add_(shift), 1) for _, cost in self._blocks()]) * -damped(eps, rho)
 
     def target_potential(self, f: Tensor, eps: float, target_rho: float = math.inf) -> Tensor:
         """The g that is optimal for ``f``, shape ``(m,)``: by default the one that makes the column marginal exact."""
@@ -95,7 +95,7 @@ class Pairs:
         for rows, cost in self._blocks():
             z = cost.div_(-eps).add_(shift[rows, None])
             higher = torch.maximum(top, z.amax(0))
-            total = total * torch.exp(top - higher) + z.sub_(higher).exp_().sum(0)
+            total = total * torch.exp(top - higher) + exp_(z.sub_(higher)).sum(0)
             top = higher
         return -damped(eps, target_rho) * (top + total.log())
 
@@ -121,7 +121,8 @@ class Pairs:
         source, target = f / eps + self.a.log(), g / eps + self.b.log()
         counts, columns, masses, costs, sums = [], [], [], [], []
         for rows, cost in self._blocks():
-            p = cost.div_(-eps).add_(target).add_(source[rows, None]).exp_()
+            p = exp_(cost.div_(-eps).add_(target).add_(source[rows, None]))
+            p = torch.threshold_(p, NOTHING, 0.0)
             row = p.sum(1)
             if column is not None:
                 column.add_(p.sum(0))

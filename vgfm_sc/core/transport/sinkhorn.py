@@ -23,7 +23,7 @@ from torch import Tensor
 from vgfm_sc.core.laplacians import Systems
 from vgfm_sc.core.transport import newton
 from vgfm_sc.core.transport.pairs import Pairs
-from vgfm_sc.core.transport.support import AllPairs, Support, damped
+from vgfm_sc.core.transport.support import AllPairs, Support, damped, exp_
 
 EPS_STEP = 0.25
 """Factor from one eps to the next: with a smaller one the potentials of a stage are no start for the next."""
@@ -240,10 +240,10 @@ def _settled(
     f = alternated(f)
     systems, start = Systems(), f
     while not done and used < max_iter and systems.solved < SETTLE_STEPS:
-        if isinstance(support, Support) and newton.difference(f - start) > FAR * eps:
+        if isinstance(support, Support) and newton.span(f - start) > FAR * eps:
             break
         g = support.target_potential(f, a, b, eps, target_rho)
-        matrix = support.matrix(support.log_mass(f, g, a, b, eps).exp_())
+        matrix = support.matrix(exp_(support.log_mass(f, g, a, b, eps)))
         column = b * torch.exp(-g / target_rho)
         left, steps = max_iter - used, SETTLE_STEPS - systems.solved
         penalties = {"eps": eps, "rho": rho, "target_rho": target_rho}
