@@ -248,8 +248,9 @@ def manifold(
     """Paths that keep to the data, as in metric flow matching (:cite:p:`Kapusniak24`): around gaps and not across them.
 
     A pair of cells is joined by the shortest way among cells of all time points, where a length without cells costs
-    more than one with cells. Cells that are ahead or behind thus show the way. Where cells lie along a straight line,
-    the path is straight; see `vgfm_sc.core.geodesics`. Nothing is trained for it. Growth is as in `vgfm`.
+    more than one with cells. Cells that are ahead or behind thus show the way, and means over neighbouring cells keep
+    noise from hiding it. Where cells lie along a straight line, the path is straight; see `vgfm_sc.core.geodesics`.
+    Nothing is trained for it. Growth is as in `vgfm`.
 
     Parameters
     ----------

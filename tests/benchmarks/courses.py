@@ -9,7 +9,8 @@ which they make a half, at eleven times. At the times 0, 1, 2, 7 and 30: ``slowi
 that slows down as it goes on; ``steadyD``, that passes evenly, so that all of the fork lies in the last interval;
 ``settlingD``, cells that come to rest, fast along one axis and slowly along the others. ``sparseD``, ``sparserD``:
 five times of the branching process of which 30 to 5,000 cells were seen. ``countsD``: as ``sparseD``, with numbers of
-cells taken for those of the population. ``allD``: ten uneven intervals of 30 to 5,000 cells.
+cells taken for those of the population. ``allD``: ten uneven intervals of 30 to 5,000 cells. At the times 0, 1, 2 and
+3: ``treeD``, three branches of which one dies out; ``leavingD``, the same where cells leave the start one by one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from accuracy import changes, machine
 from anndata import AnnData
+from processes import Drawn, Process, branching, settling, tree, winding
 
 import vgfm_sc
 from vgfm_sc.core.reading.distances import energy_distance, energy_floor, total_variance
@@ -43,64 +45,6 @@ DENSE = 20
 UNEVEN = (0.0, 1.0, 2.0, 7.0, 30.0)
 
 
-class Drawn(NamedTuple):
-    """A population at one time: positions, shape ``(n, d)``, growth rates, and its true total."""
-
-    x: np.ndarray
-    g: np.ndarray
-    total: float
-
-
-Process = Callable[[Sequence[float], int, int, int], list[Drawn]]
-"""(times, cells at the first time, dimensions, seed) -> the population at each time."""
-
-
-def branching(clock: Callable[[float], tuple[float, float]]) -> Process:
-    """The branching process; ``clock`` says how far it is at a time, and how fast it goes then."""
-
-    def draw(times: Sequence[float], n_cells: int, n_dims: int, seed: int) -> list[Drawn]:
-        at, speed = np.transpose([clock(t) for t in times])
-        since = at if at[0] == 0 else np.concatenate([[0.0], at])
-        adata = vgfm_sc.datasets.branching(n_cells=n_cells, n_dims=n_dims, times=since, seed=seed, space_seed=0)
-        found = []
-        for one, fast in zip(at, speed, strict=True):
-            cells = adata[adata.obs["time"] == one]
-            growth = fast * cells.obs["true_growth"].to_numpy()
-            found.append(Drawn(cells.obsm["X_state"], growth, cells.n_obs / n_cells))
-        return found
-
-    return draw
-
-
-def winding(times: Sequence[float], n_cells: int, n_dims: int, seed: int) -> list[Drawn]:
-    """Two groups, opposite each other on a circle, that grow at rates of their own."""
-    rng, found = np.random.default_rng(seed), []
-    for t in times:
-        sizes = n_cells / 2 * np.exp(np.array([0.15, -0.05]) * t)
-        side = np.repeat([1.0, -1.0], np.round(sizes).astype(int))
-        angle = 0.1 * np.pi * t
-        x = 0.3 * rng.standard_normal((len(side), n_dims))
-        x[:, :2] += 2 * side[:, None] * [np.cos(angle), np.sin(angle)]
-        found.append(Drawn(x, np.where(side > 0, 0.15, -0.05), sizes.sum() / n_cells))
-    return found
-
-
-def settling(times: Sequence[float], n_cells: int, n_dims: int, seed: int) -> list[Drawn]:
-    """Two groups that come to rest, and grow at rates of their own."""
-    rng, found = np.random.default_rng(seed), []
-    rates = np.full(n_dims, 0.1)
-    rates[0] = 1.0
-    for t in times:
-        sizes = n_cells / 2 * np.exp(np.array([0.05, -0.01]) * t)
-        side = np.repeat([1.0, -1.0], np.round(sizes).astype(int))
-        rest = np.zeros((len(side), n_dims))
-        rest[:, -1] = 2 * side
-        away = (3 * (np.arange(n_dims) < 2) + 0.3 * rng.standard_normal(rest.shape)) * np.exp(-rates * t)
-        still = 0.1 * rng.standard_normal(rest.shape)
-        found.append(Drawn(rest + away + still, np.where(side > 0, 0.05, -0.01), sizes.sum() / n_cells))
-    return found
-
-
 class Course(NamedTuple):
     """``sizes``: cells seen at each time, where these are not the population's. ``told``: whether totals are given."""
 
@@ -113,6 +57,7 @@ class Course(NamedTuple):
 EVEN = branching(lambda t: (t, 1.0))
 SLOWING = branching(lambda t: (3 * np.log1p(t) / np.log(31), 3 / (1 + t) / np.log(31)))
 QUARTERS = (0.0, 0.75, 1.5, 2.25, 3.0)
+THREE = (0.0, 1.0, 2.0, 3.0)
 COURSES = {
     "long": Course(EVEN, tuple(np.linspace(0, 3, 11).round(2))),
     "winding": Course(winding, tuple(np.arange(11.0))),
@@ -127,11 +72,14 @@ COURSES = {
         (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0, 18.0, 24.0, 30.0),
         (300, 30, 1000, 100, 5000, 300, 2000, 30, 500, 100, 3000),
     ),
+    "tree": Course(tree(0.0), THREE),
+    "leaving": Course(tree(1.2), THREE),
 }
 NAMES = (
     *("long2", "long10", "long30", "winding2", "winding10"),
     *("slowing2", "slowing10", "slowing30", "steady10", "settling2", "settling10"),
     *("sparse2", "sparse10", "sparse30", "sparser10", "counts10", "all10"),
+    *("tree10", "tree30", "leaving10", "leaving30"),
 )
 
 

@@ -73,6 +73,22 @@ def test_paths_keep_to_the_curve_where_straight_lines_leave_it(name, n_dims):
     assert farthest(path, *ends, lambda x: away(x @ plane.T)) < 0.1
 
 
+@pytest.mark.parametrize("n_dims", [2, 10, 30])
+def test_noise_in_many_dimensions_does_not_hide_the_way(monkeypatch, n_dims):
+    """Each cell is off the arc by .1 along every axis; ways from cell to cell see no arc in 30 dimensions."""
+    g, n = torch.Generator().manual_seed(0), 300
+    x = 0.1 * torch.randn(3 * n, n_dims, generator=g)
+    x[:, :2] += ring(np.concatenate([np.zeros(n), spread_over(np.pi, n), np.full(n, np.pi)]))
+
+    def off_the_arc():
+        middle = along([x])(x[:n], x[-n:], torch.zeros(n), torch.full((n,), 0.5)).x
+        return float(middle[:, :2].norm(dim=1).mean() - 1)
+
+    assert abs(off_the_arc()) < 0.1
+    monkeypatch.setattr("vgfm_sc.core.geodesics.MOST_AROUND", 1)
+    assert (off_the_arc() < -0.5) == (n_dims == 30)
+
+
 @pytest.mark.parametrize("name", ["arc", "circle"])
 def test_the_way_is_passed_at_even_speed(name):
     cells, x0, x1, _ = COURSES[name]
@@ -95,6 +111,7 @@ def test_a_gap_that_nothing_leads_around_is_not_crossed_where_it_is_narrowest(mo
     off = off_the_line(along([x0, x1]), x0, x1)
     monkeypatch.setattr("vgfm_sc.core.geodesics.LEAST_AVOIDED", -1.0)
     monkeypatch.setattr("vgfm_sc.core.geodesics.ENOUGH_AVOIDED", 0.0)
+    monkeypatch.setattr("vgfm_sc.core.geodesics.MOST_AROUND", 1)
     assert off < 0.01 < 0.05 < off_the_line(along([x0, x1]), x0, x1)
 
 

@@ -4,9 +4,10 @@ A straight line between two cells may lead through places where there are no cel
 are ahead or behind, show the way around. Some cells, taken so that they cover the data, are landmarks, and any two of
 them are joined by an edge. An edge along which there are cells costs its length; where there are none, it costs up to
 a few times as much. So the shortest way is straight wherever cells lie along the line, and goes around a gap unless
-that is much longer. What sets such a way apart from the straight line between its ends, at even speed, is written as
-three sine waves, which vanish at both ends. The path of a pair of cells is the straight line between them and the waves
-of the landmarks nearest to them.
+that is much longer. Noise sets each cell off the way, the farther the more dimensions there are. Ways therefore lead
+from one mean of neighbouring cells to the next. What sets such a way apart from the straight line between its ends, at
+even speed, is written as three sine waves, which vanish at both ends. The path of a pair of cells is the straight line
+between them and the waves of the landmarks nearest to them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ MOST_NUMBERS = 2**26
 
 MOST_CELLS = 20_000
 """Cells that landmarks are chosen from: more do not cover the data better."""
+
+MOST_AROUND, NEAR, REACH = 30, 5, 1.5
+"""A landmark stands for the mean of at most so many cells, of those no farther than `REACH` times the cell of rank
+`NEAR`. Along a thin line these are few. With noise in many dimensions all cells are about equally far."""
+
+SPARSE = 0.75
+"""Quantile over landmarks that says how far apart they are among cells: where cells are few they cover the data too."""
 
 ALONG = 3
 """Places at which it is asked whether there are cells along an edge, evenly spaced."""
@@ -78,7 +86,7 @@ def geodesics(cells: Sequence[Tensor], generator: Generator, *, n_neighbors: int
     """The path function that follows ``cells``, the unitless positions of all snapshots, shapes ``(n_k, d)``.
 
     ``n_neighbors``: how near a cell must be to a place among cells, as a rank: about as near as the landmark of this
-    rank is to a landmark (median).
+    rank is to a landmark where cells are sparse.
     ``detour``: cost of a length far from all cells, over that among cells.
 
     Raises
@@ -101,13 +109,21 @@ def geodesics(cells: Sequence[Tensor], generator: Generator, *, n_neighbors: int
 
     # far from each other, so that sparse stretches have some too
     landmarks, _ = kmeans_plusplus(x[some], n, random_state=seed, n_local_trials=1)
-    waves, like = _waves(landmarks, _edges(landmarks, n_neighbors, detour)), cells[0]
+    means, like = _means_around(landmarks, x[some]), cells[0]
+    waves = _waves(means, _edges(means, n_neighbors, detour))
     return Geodesics(*(torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in (landmarks, waves)))
+
+
+def _means_around(landmarks: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Means of the cells of ``x`` around each of ``landmarks``: see `MOST_AROUND`."""
+    away, index = nearest(landmarks, x, min(MOST_AROUND, len(x)))
+    counts = away <= REACH * away[:, [min(NEAR, away.shape[1] - 1)]]
+    return (counts[..., None] * x[index]).sum(axis=1) / counts.sum(axis=1, keepdims=True)
 
 
 def _edges(x: np.ndarray, n_neighbors: int, detour: float) -> np.ndarray:
     """Costs of the edges between all landmarks ``x``, shape ``(l, d)``: ``(l, l)``."""
-    width = max(float(np.median(nearest(x, x, n_neighbors + 1)[0][:, -1])), SHORTEST)
+    width = max(float(np.quantile(nearest(x, x, n_neighbors + 1)[0][:, -1], SPARSE)), SHORTEST)
     i, j = np.triu_indices(len(x), 1)
     apart = np.linalg.norm(x[i] - x[j], axis=1) + SHORTEST
     empty = np.zeros(len(i))
