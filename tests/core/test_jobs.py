@@ -1,5 +1,6 @@
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import pytest
@@ -95,6 +96,8 @@ def test_each_of_torchs_threads_takes_a_job(two_threads):
 
     assert list(jobs.in_threads(job, [(k,) for k in range(4)])) == [(k, 1) for k in range(4)]
     assert torch.get_num_threads() == 2
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == 2
 
 
 def test_a_job_alone_or_in_a_single_thread_stays_here(two_threads):

@@ -104,6 +104,15 @@ def test_uncertainty_draws_the_spread_of_growth_and_of_velocity_from_0(made):
     assert bars[0] == "standard deviation (per unit of day)" and bars[1].endswith("(per unit of day)")
 
 
+def test_uncertainty_draws_the_error_bar_of_growth_where_there_is_one(made):
+    error = np.random.default_rng(0).random(made.n_obs)
+    made.obs["vgfm_growth_error"] = error.astype(np.float32)
+    axes = pl.uncertainty(made, show=False)
+    np.testing.assert_allclose(clouds(axes[0])[0].get_array(), np.sort(error), rtol=1e-6)
+    np.testing.assert_array_equal(clouds(axes[1])[0].get_array(), np.sort(made.obs["vgfm_velocity_sd"]))
+    assert axes[0].figure.axes[2].get_ylabel() == "error bar (per unit of day)"
+
+
 def test_models_that_agree_are_drawn(made):
     made.obs["vgfm_growth_sd"] = np.float32(0)
     axes = pl.uncertainty(made, show=False)

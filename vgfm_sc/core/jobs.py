@@ -1,4 +1,4 @@
-"""Independent jobs, run where the user's joblib configuration says."""
+"""Independent jobs, run where the user's joblib configuration says, or in threads."""
 
 from __future__ import annotations
 
@@ -57,3 +57,4 @@ def in_threads(function: Callable, jobs: Iterable[tuple]) -> Iterator[Any]:
             yield begun.popleft().result()
     finally:
         executor.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for those that have begun
+        torch.set_num_threads(n)  # threads to come get as many as was said last, in whatever thread

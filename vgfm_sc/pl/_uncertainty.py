@@ -28,6 +28,9 @@ def uncertainty(
 ) -> Axes | list[Axes] | Figure | None:
     """How far the models of an ensemble are apart at every cell, in growth and in velocity.
 
+    After `vgfm_sc.tl.growth_error`, the panel of growth shows its error bar instead, which is how far growth may be
+    from the truth.
+
     Parameters
     ----------
     adata
@@ -66,9 +69,12 @@ def uncertainty(
     basis = _axes.basis_of(adata, basis, key)
     x = _axes.coordinates(adata, basis, key)
     spread = _anndata.read_sd(adata, key)
-    unit = _axes.time_name(adata, key)
+    error = adata.obs.get(f"{key}_growth_error")
+    if error is not None:
+        spread["growth"] = error.to_numpy(dtype=float)
+    of_growth, unit = "standard deviation" if error is None else "error bar", _axes.time_name(adata, key)
     names = {
-        "growth": ("growth", f"standard deviation (per unit of {unit})"),
+        "growth": ("growth", f"{of_growth} (per unit of {unit})"),
         "velocity": ("velocity", f"distance from the mean (per unit of {unit})"),
     }
 

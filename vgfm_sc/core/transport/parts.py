@@ -97,7 +97,7 @@ def coupled(
     most_pairs: int,
     most_entries: int,
 ) -> tuple[csr_array, list[Plan]]:
-    """Couple part with part, on a processor where the user's joblib configuration says.
+    """Couple part with part: on a processor in threads, or where the user's joblib configuration says.
 
     ``part`` takes rows and columns and returns all that is known of their cells, as arrays if these are on a processor:
     nothing else of the snapshots goes to another process. ``couple`` takes a generator and these arrays, and returns a
