@@ -37,7 +37,8 @@ class Method:
         The plan, shape ``(n, m)``, holds the mass each source cell sends to each target cell; it may be an array, a
         tensor, a scipy sparse matrix or a `vgfm_sc.core.coupling.Coupling`. Column j must sum to ``mass1[j]``, within
         0.1% of the total mass over all columns, and every row needs a positive sum: what a row sums to is what its
-        cell becomes. Threads may call it at the same time, each for an interval.
+        cell becomes. Several threads may call it at the same time, each for an interval, so it must not change what
+        they share.
     path
         Function ``(x0, x1, log_growth, s) -> PathPoint`` on pairs, ``s`` in [0, 1]: see `vgfm_sc.core.path`.
     noise

@@ -10,7 +10,7 @@ import numpy as np
 import vgfm_sc
 
 POOL = 40
-"""Simulated cells of a tree for one at the first time."""
+"""Cells simulated on a tree per cell of the first snapshot."""
 
 ARMS = np.array([[0.6, 1.0, 0.0], [0.8, -0.8, 0.5], [1.0, 0.0, -1.2]])
 """Directions of the branches of a tree, whose trunk is the first axis from 0 to 1."""
@@ -19,9 +19,10 @@ SHARES = (0.4, 0.35, 0.25)
 """Of the first cells, by the branch that they go to."""
 
 RATES = np.array([1.0, 0.0, -0.6])
-"""Growth on the branches, which cells have from about 1.3 along the way on; before, it is `EARLY`."""
+"""Growth on the branches, reached at about 1.3 along the way; before that it is `EARLY`."""
 
 EARLY = 0.3
+"""Growth on the trunk."""
 
 
 class Drawn(NamedTuple):

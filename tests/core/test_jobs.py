@@ -94,7 +94,7 @@ def test_each_of_torchs_threads_takes_a_job(two_threads):
         together.wait(10)  # passes only with two at a time
         return k, torch.get_num_threads()
 
-    assert list(jobs.in_threads(job, [(k,) for k in range(4)])) == [(k, 1) for k in range(4)]
+    assert list(jobs.in_threads(job, [(k,) for k in range(4)], 4)) == [(k, 1) for k in range(4)]
     assert torch.get_num_threads() == 2
     with ThreadPoolExecutor(1) as later:
         assert later.submit(torch.get_num_threads).result() == 2
@@ -105,20 +105,27 @@ def test_a_job_alone_or_in_a_single_thread_stays_here(two_threads):
         return threading.get_ident(), torch.get_num_threads()
 
     here = threading.get_ident()
-    assert list(jobs.in_threads(job, [(0,)])) == [(here, 2)]
+    assert list(jobs.in_threads(job, [(0,)], 1)) == [(here, 2)]
     torch.set_num_threads(1)
-    assert list(jobs.in_threads(job, [(0,), (1,)])) == [(here, 1)] * 2
+    assert list(jobs.in_threads(job, [(0,), (1,)], 2)) == [(here, 1)] * 2
 
 
 def test_jobs_in_threads_are_spread_as_the_user_says(two_threads, workers):
     with joblib.parallel_config(**workers):
-        places = set(jobs.in_threads(lambda k: os.getpid(), [(k,) for k in range(4)]))
+        places = set(jobs.in_threads(lambda k: os.getpid(), [(k,) for k in range(4)], 4))
     assert (places == {os.getpid()}) == (workers["backend"] == "threading")
 
 
 def test_an_error_in_a_thread_ends_the_others(two_threads):
     made = []
-    results = jobs.in_threads(lambda k: 1 / k, ((made.append(k) or k,) for k in range(100)))
+    results = jobs.in_threads(lambda k: 1 / k, ((made.append(k) or k,) for k in range(100)), 100)
     with pytest.raises(ZeroDivisionError):
         next(results)
     assert len(made) < 5
+
+
+def test_a_job_has_as_many_threads_however_many_are_left(two_threads):
+    """Sums are then rounded alike whether a fit is taken up or not."""
+    assert list(jobs.in_threads(lambda k: torch.get_num_threads(), [(0,)], 2)) == [1]
+    torch.set_num_threads(5)
+    assert list(jobs.in_threads(lambda k: torch.get_num_threads(), [(0,), (1,)], 2)) == [2, 2]

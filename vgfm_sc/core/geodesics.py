@@ -4,8 +4,8 @@ A straight line between two cells may lead through places where there are no cel
 are ahead or behind, show the way around. Some cells, taken so that they cover the data, are landmarks, and any two of
 them are joined by an edge. An edge along which there are cells costs its length; where there are none, it costs up to
 a few times as much. So the shortest way is straight wherever cells lie along the line, and goes around a gap unless
-that is much longer. Noise sets each cell off the way, the farther the more dimensions there are. Ways therefore lead
-from one mean of neighbouring cells to the next. What sets such a way apart from the straight line between its ends, at
+that is much longer. Noise moves each cell off the way, and farther in more dimensions, so ways lead from one mean of
+neighbouring cells to the next. What sets such a way apart from the straight line between its ends, at
 even speed, is written as three sine waves, which vanish at both ends. The path of a pair of cells is the straight line
 between them and the waves of the landmarks nearest to them.
 """
@@ -35,11 +35,16 @@ MOST_CELLS = 20_000
 """Cells that landmarks are chosen from: more do not cover the data better."""
 
 MOST_AROUND, NEAR, REACH = 30, 5, 1.5
-"""A landmark stands for the mean of at most so many cells, of those no farther than `REACH` times the cell of rank
-`NEAR`. Along a thin line these are few. With noise in many dimensions all cells are about equally far."""
+"""A landmark is placed at the mean of at most so many cells around it: those at most `REACH` times as far as its
+neighbour of rank `NEAR`. Along a thin line these are few. With noise in many dimensions all cells are about equally
+far."""
+
+SHARE_AROUND = 10
+"""At most one of so many cells is among those around a landmark: means over most of the cells are all alike."""
 
 SPARSE = 0.75
-"""Quantile over landmarks that says how far apart they are among cells: where cells are few they cover the data too."""
+"""Quantile over landmarks of the distance to a near one that is taken as the width: above the median, because sparse
+stretches count as data too."""
 
 ALONG = 3
 """Places at which it is asked whether there are cells along an edge, evenly spaced."""
@@ -64,8 +69,8 @@ SHORTEST = 1e-9
 class Geodesics(NamedTuple):
     """A path function that follows the data.
 
-    ``landmarks``: cells, shape ``(l, d)``. ``waves``: how far the way from one landmark to another is off the straight
-    line, shape ``(l, l, WAVES, d)``.
+    ``landmarks``: cells, shape ``(l, d)``. ``waves``: how far the way between the means around two landmarks is off
+    the straight line between these, shape ``(l, l, WAVES, d)``.
     """
 
     landmarks: Tensor
@@ -116,7 +121,8 @@ def geodesics(cells: Sequence[Tensor], generator: Generator, *, n_neighbors: int
 
 def _means_around(landmarks: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Means of the cells of ``x`` around each of ``landmarks``: see `MOST_AROUND`."""
-    away, index = nearest(landmarks, x, min(MOST_AROUND, len(x)))
+    most = min(MOST_AROUND, max(NEAR + 1, len(x) // SHARE_AROUND))
+    away, index = nearest(landmarks, x, min(most, len(x)))
     counts = away <= REACH * away[:, [min(NEAR, away.shape[1] - 1)]]
     return (counts[..., None] * x[index]).sum(axis=1) / counts.sum(axis=1, keepdims=True)
 

@@ -36,18 +36,21 @@ def each(function: Callable, jobs: Iterable[tuple]) -> Iterator[Any]:
     yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(*job) for job in jobs)
 
 
-def in_threads(function: Callable, jobs: Iterable[tuple]) -> Iterator[Any]:
-    """As `each`, but if the user has said nothing, each of torch's threads takes a job and computes it alone.
+def in_threads(function: Callable, jobs: Iterable[tuple], n_jobs: int) -> Iterator[Any]:
+    """As `each`; but unless the user's configuration runs several at once, ``n_jobs`` jobs share torch's threads.
 
-    A thread of torch waits for the others after every operation, busily. Threads with jobs of their own wait for
-    nobody, and other processes are not in their way. ``function`` spends its time in compiled code that lets other
-    threads run.
+    Torch's own threads wait for each other after every operation, and keep the processor busy meanwhile. Threads with
+    jobs of their own do not. ``function`` should spend its time in compiled code that lets other threads run.
+    ``n_jobs`` says how many jobs there are, done before or not: a job then has as many threads, and its result the same
+    bits, however many are left.
     """
-    n = torch.get_num_threads()
-    if (isinstance(jobs, Sequence) and len(jobs) < 2) or n == 1 or joblib.effective_n_jobs(None) > 1:
+    before = torch.get_num_threads()
+    n = min(before, n_jobs)
+    if n == 1 or joblib.effective_n_jobs(None) > 1:
         yield from each(function, jobs)
         return
-    executor, begun = ThreadPoolExecutor(n, initializer=partial(torch.set_num_threads, 1)), deque[Future]()
+    executor = ThreadPoolExecutor(n, initializer=partial(torch.set_num_threads, before // n))
+    begun = deque[Future]()
     try:
         for job in jobs:
             begun.append(executor.submit(function, *job))
@@ -56,5 +59,5 @@ def in_threads(function: Callable, jobs: Iterable[tuple]) -> Iterator[Any]:
         while begun:
             yield begun.popleft().result()
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for those that have begun
-        torch.set_num_threads(n)  # threads to come get as many as was said last, in whatever thread
+        executor.shutdown(wait=False, cancel_futures=True)  # after an interrupt, do not wait for running jobs
+        torch.set_num_threads(before)  # workers have set torch's number for new threads: restore it

@@ -47,8 +47,9 @@ Solve = Callable[[Tensor], Tensor]
 class System(NamedTuple):
     """``z`` such that ``source z - P (P'z / target)`` is a right-hand side, with ``P = u K v``.
 
-    ``plan`` and ``transpose``: the entries K, shape ``(n, m)``, and K', both dense or compressed by row. ``source`` and
-    ``target``: shapes ``(n,)`` and ``(m,)``, at least the row and column sums of P.
+    ``plan`` and ``transpose``: the entries K, shape ``(n, m)``, and K', both dense or compressed by row, with the
+    columns of each row in order. ``source`` and ``target``: shapes ``(n,)`` and ``(m,)``, at least the row and column
+    sums of P.
     """
 
     plan: Tensor

@@ -19,6 +19,9 @@ FULL_PASSES = 28
 SOLVE_CALLS = 3_000
 """Operations of which a coupling consists, however few cells there are."""
 
+SIDE_BY_SIDE = 1.5
+"""How many times as fast threads solve several couplings as one does: they share memory, and the last one waits."""
+
 MATCH_STEPS = 1.15
 """A step of matching in steps on a batch that is drawn already: batches are drawn and paths bent to them."""
 
@@ -59,7 +62,8 @@ class Sizes(NamedTuple):
     ``couplings``: of each course, what is solved for one coupling after another. ``cells``: of each course, cells by
     time point. ``fitted``, ``judged``: cells of a snapshot that fitting compares in a step, and when it judges.
     ``n_weights``: of all networks. ``n_units``: numbers that networks keep of a cell to go backward. ``block``: pairs
-    whose costs are held at once. ``coarse``: cells of a snapshot that eps is lowered on.
+    whose costs are held at once. ``coarse``: cells of a snapshot that eps is lowered on. ``side_by_side``: couplings
+    that are solved at a time.
     """
 
     couplings: Sequence[Sequence[Problem]]
@@ -74,6 +78,7 @@ class Sizes(NamedTuple):
     judged: int
     block: int
     coarse: int
+    side_by_side: int = 1
 
 
 class Pace(NamedTuple):
@@ -120,7 +125,10 @@ def operations(sizes: Sizes) -> float:
 
 def estimated(sizes: Sizes, pace: Pace) -> Cost:
     """What the stages take at a ``pace``."""
-    couplings = [[_solved(problem, sizes.coarse, pace) for problem in of_course] for of_course in sizes.couplings]
+    faster = SIDE_BY_SIDE if sizes.side_by_side > 1 else 1.0
+    couplings = [
+        [_solved(problem, sizes.coarse, pace) / faster for problem in of_course] for of_course in sizes.couplings
+    ]
     matching = MATCH_STEPS * sizes.match_steps * pace.match_step
     a_step = sum(
         _compared(cells, sizes.fitted, pace) + CHECKS * _compared(cells, sizes.judged, pace) for cells in sizes.cells
@@ -147,7 +155,7 @@ def _compared(cells: Sequence[int], most: int, pace: Pace) -> float:
 def _memory(sizes: Sizes) -> float:
     """Bytes at the most demanding moment."""
     problems = [problem for of_course in sizes.couplings for problem in of_course]
-    coupling = max(
+    coupling = sizes.side_by_side * max(
         BLOCK_COPIES * 8 * min(p.n * p.m, sizes.block) + NUMBERS_A_PAIR * min(p.n * p.m, PAIRS_A_CELL * (p.n + p.m))
         for p in problems
     )

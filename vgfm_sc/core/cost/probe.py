@@ -40,8 +40,12 @@ def sizes(cells: Sequence[Sequence[int]], n_dims: int, method: Any, settings: Se
     fitted, judged = (fitting.shared(n, n_courses) for n in (settings.fit_cells, fitting.CHECK_CELLS))
     networks = _networks(n_dims, settings, n_courses, torch.device("meta"))
     half, less = max(1, settings.width // 2), max(1, settings.depth - 1)
+    couplings = [list(_couplings(of_course, method, device)) for of_course in cells]
+    n_parts = max(problem.times for of_course in couplings for problem in of_course) // 2  # each is solved up to twice
+    n_intervals = max(len(of_course) - 1 for of_course in cells)
+    at_once = min(torch.get_num_threads(), max(n_intervals, n_parts)) if device.type == "cpu" else 1
     return Sizes(
-        [list(_couplings(of_course, method, device)) for of_course in cells],
+        couplings,
         cells,
         n_dims,
         sum(parameter.numel() for parameter in networks.parameters()),
@@ -53,6 +57,7 @@ def sizes(cells: Sequence[Sequence[int]], n_dims: int, method: Any, settings: Se
         judged,
         entropic.BLOCK_PAIRS[_place(device)],
         sinkhorn.COARSE_CELLS,
+        max(1, at_once),
     )
 
 

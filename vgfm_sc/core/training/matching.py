@@ -36,6 +36,11 @@ SHORTEST_SHARE = 0.01
 ends it has no bound."""
 
 
+BRIDGE_LR = 0.3
+"""Learning rate of Brownian bridges as a share of that of other paths, for all layers alike. Velocity along a bridge is
+mostly noise, of which short steps average more. Bridges fan out from single cells, which slow first layers do not
+learn: in many dimensions cells were carried off."""
+
 DROPPED = 0.1
 """Share of the pairs that do not say which condition they are of: so what conditions have in common is learnt by the
 numbers that all of them use."""
@@ -200,7 +205,10 @@ def match(
     -------
     The average of the networks over the last steps, and the losses of each step.
     """
-    average, optimiser = Average(networks), Optimiser(networks, lr, n_steps, networks.input_layers())
+    slower = networks.input_layers()
+    if any(interval.spread.bridge for interval in intervals):
+        slower, lr = [], BRIDGE_LR * lr
+    average, optimiser = Average(networks), Optimiser(networks, lr, n_steps, slower)
     parts = {"velocity": velocity_loss, "growth": growth_loss, "score": score_loss}
     names = list(parts) if networks.density is not None else ["velocity", "growth"]
     apart = share if networks.conditions is None else map  # all networks learn what stands for a condition

@@ -164,8 +164,8 @@ def _solved(
         informed = partial(method.coupling, **known) if known else method.coupling
         tasks.append((informed, x0, x1, tuple(course.masses[k : k + 2]), log_growth, device, own))
     kept = [None if checkpoint is None else checkpoint.read(f"{name}{k}") for k in range(len(tasks))]
-    run = jobs.in_threads if device.type == "cpu" else jobs.each
-    solved = run(_coupled, [task for task, arrays in zip(tasks, kept, strict=True) if arrays is None])
+    left = [task for task, arrays in zip(tasks, kept, strict=True) if arrays is None]
+    solved = jobs.in_threads(_coupled, left, len(tasks)) if device.type == "cpu" else jobs.each(_coupled, left)
     for k, arrays in enumerate(kept):
         if arrays is not None:
             yield Coupling.of_arrays(arrays)

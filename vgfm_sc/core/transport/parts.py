@@ -119,7 +119,8 @@ def coupled(
         # each part draws from a generator of its own: none depends on where, or after which, it was solved
         seeds = torch.randint(2**63 - 1, (len(parts),), generator=generator).tolist()
         tasks = ((couple, per_cell, seed, *own) for seed, own in zip(seeds, arrays, strict=True))
-        solved = jobs.in_threads(_drawn, tasks) if x0.device.type == "cpu" else itertools.starmap(_drawn, tasks)
+        here = x0.device.type == "cpu"
+        solved = jobs.in_threads(_drawn, tasks, len(parts)) if here else itertools.starmap(_drawn, tasks)
     answers, data, rows, columns = [], [], [], []
     for (i, j), answer in zip(parts, solved, strict=True):
         plan = answer.entries.tocoo()

@@ -15,10 +15,13 @@ LOWEST = -700.0
 """The exponential of less is too small for a normal number, and takes ten times as long to compute."""
 
 NOTHING = 1e-300
-"""More than the exponential of `LOWEST`, which stands for that of all that is lower."""
+"""Just above the exponential of `LOWEST`, which `exp_` gives to everything lower: what is below this counts as 0."""
 
 AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-"""Whether numpy's exponential is the faster one: it then takes half the time of torch's, and else up to three times."""
+"""Whether numpy's exponential is faster than torch's: it then takes half the time, and else up to three times."""
+
+FEW_THREADS = 2
+"""Of torch, up to which numpy, which has one, is as fast."""
 
 TINY = 1e-200
 """Mass below which a pair has none: products with numbers near the end of the range are slow."""
@@ -32,7 +35,7 @@ def damped(eps: float, rho: float) -> float:
 def exp_(z: Tensor) -> Tensor:
     """The exponential of ``z``, in place; at least that of `LOWEST`."""
     z.clamp_(min=LOWEST)
-    if not AVX512 or z.device.type != "cpu":
+    if not AVX512 or z.device.type != "cpu" or torch.get_num_threads() > FEW_THREADS:
         return z.exp_()
     values = z.numpy()
     with np.errstate(over="ignore"):  # infinite, as torch has it
@@ -53,7 +56,7 @@ class Support:
     def joined(self, other: Support) -> Support:
         """The pairs of either."""
         keys = torch.cat([part.rows.long() * self.shape[1] + part.columns for part in (self, other)])
-        # stable: of two pairs that are the same the first has the say. Both parts are in order, which is soon sorted
+        # stable: of a pair in both parts the first cost is kept. Both parts are sorted, which numpy merges quickly
         if keys.device.type == "cpu":
             order = torch.from_numpy(np.argsort(keys.numpy(), kind="stable"))
         else:
@@ -93,7 +96,7 @@ class Support:
 
     def matrix(self, mass: Tensor) -> Matrix:
         """The plan with ``mass`` at these pairs."""
-        return Matrix.of(self.rows, self.columns, mass, self.shape)
+        return Matrix.of(self.rows, self.columns, torch.threshold(mass, TINY, 0.0), self.shape)
 
 
 class AllPairs:
