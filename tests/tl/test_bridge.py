@@ -80,3 +80,18 @@ def test_the_number_of_a_users_own_method_arrives_by_interval():
     length = np.sqrt(adata.obsm["X_r"].var(axis=0).mean())
     np.testing.assert_allclose(given, 0.7 * np.sqrt([1, 3]) / length, rtol=1e-6)
     assert adata.uns["vgfm"]["params"]["method_settings"] == {"sigma": 0.7}
+
+
+@pytest.mark.slow
+def test_cells_are_not_carried_off_in_many_dimensions():
+    """With the learning rate of other paths the last variance was 1.6 times the true one."""
+    n, n_dims, times = 300, 30, np.arange(3.0)
+    x = np.random.default_rng(0).standard_normal((len(times), n, n_dims))
+    x[:, :, 0] += times[:, None]
+    obs = pd.DataFrame({"time": np.repeat(times, n)}, index=[f"cell{k}" for k in range(len(times) * n)])
+    adata = ad.AnnData(np.zeros((len(obs), 1), np.float32), obs=obs, obsm={"X_pca": x.reshape(-1, n_dims)})
+    tl.fit(adata, "time", method=bridge(sigma=0.25), match_steps=1000, fit_steps=0, score=False, progress=False)
+    positions, mass = get.model(adata).simulate(x[0], times, tol=1e-4)
+    for cells, weight in zip(positions[1:], mass[1:], strict=True):
+        centre = np.average(cells, axis=0, weights=weight)
+        assert 0.75 < np.average((cells - centre) ** 2, axis=0, weights=weight).mean() < 1.25
