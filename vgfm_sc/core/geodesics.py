@@ -2,12 +2,12 @@
 
 A straight line between two cells may lead through places where there are no cells. Cells of other times, and those that
 are ahead or behind, show the way around. Some cells, taken so that they cover the data, are landmarks, and any two of
-them are joined by an edge. An edge along which there are cells costs its length; where there are none, it costs up to
-a few times as much. So the shortest way is straight wherever cells lie along the line, and goes around a gap unless
-that is much longer. Noise moves each cell off the way, and farther in more dimensions, so ways lead from one mean of
-neighbouring cells to the next. What sets such a way apart from the straight line between its ends, at
-even speed, is written as three sine waves, which vanish at both ends. The path of a pair of cells is the straight line
-between them and the waves of the landmarks nearest to them.
+them are joined by an edge. An edge along which there are cells costs its length; where there are none, it costs up to a
+few times as much. So the shortest way is straight wherever cells lie along the line, and goes around a gap unless that
+is much longer. Noise moves each cell off the way, and farther in more dimensions, so ways lead from one mean of
+neighbouring cells to the next. What sets such a way apart from the straight line between its ends, at even speed, is
+written as three sine waves, which vanish at both ends. The path of a pair of cells is the straight line between them
+and the waves of the landmarks nearest to them.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _means_around(landmarks: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _edges(x: np.ndarray, n_neighbors: int, detour: float) -> np.ndarray:
-    """Costs of the edges between all landmarks ``x``, shape ``(l, d)``: ``(l, l)``."""
+    """Costs of the edges between all landmarks, placed at ``x``, shape ``(l, d)``: ``(l, l)``."""
     width = max(float(np.quantile(nearest(x, x, n_neighbors + 1)[0][:, -1], SPARSE)), SHORTEST)
     i, j = np.triu_indices(len(x), 1)
     apart = np.linalg.norm(x[i] - x[j], axis=1) + SHORTEST
@@ -142,7 +142,7 @@ def _edges(x: np.ndarray, n_neighbors: int, detour: float) -> np.ndarray:
 
 
 def _waves(x: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    """The waves of the shortest ways between all landmarks ``x``, shape ``(l, d)``, as `Geodesics` has them.
+    """The waves of the shortest ways between all landmarks, placed at ``x``, as `Geodesics` has them.
 
     On every way from ``a`` the landmark before each other one is known, so that one 2, 4, 8, ... landmarks before it is
     found by asking again; the place at a given length is then looked up as in a table.

@@ -106,7 +106,7 @@ class Cost(NamedTuple):
 
     @property
     def coupling(self) -> float:
-        """Seconds of all couplings, one after another."""
+        """Seconds of all couplings."""
         return sum(map(sum, self.couplings))
 
     @property

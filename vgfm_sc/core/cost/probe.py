@@ -57,7 +57,7 @@ def sizes(cells: Sequence[Sequence[int]], n_dims: int, method: Any, settings: Se
         judged,
         entropic.BLOCK_PAIRS[_place(device)],
         sinkhorn.COARSE_CELLS,
-        max(1, at_once),
+        at_once,
     )
 
 
