@@ -188,14 +188,15 @@ def _coupled(
     couple: Callable,
     x0: np.ndarray,
     x1: np.ndarray,
-    mass: tuple[float, float],
+    mass: tuple[float | np.ndarray, float | np.ndarray],
     log_growth: tuple[np.ndarray, np.ndarray] | None,
     device: torch.device,
     seed: int,
 ) -> Coupling:
     """The coupling of one interval; arrays go between processes, where tensors on a device may not.
 
-    ``mass``: what a cell of either snapshot holds. ``log_growth``: expected of the source and of the target cells.
+    ``mass``: what a cell of either snapshot holds, or what each of them does. ``log_growth``: expected of the source
+    and of the target cells.
     """
     cells = [torch.tensor(x, device=device) for x in (x0, x1)]
     held, target = (np.full(len(x), m) for x, m in zip((x0, x1), mass, strict=True))

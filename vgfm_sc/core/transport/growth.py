@@ -29,6 +29,9 @@ ROUNDS = 2
 MOST_CELLS = 1000
 """Of each snapshot that the first couplings use: a mean over neighbourhoods needs no more."""
 
+SHARED_BY = 10
+"""Nearest cells of the sample that stand for a cell which is not in it."""
+
 NEIGHBOURS = 100
 """Cells whose growth is averaged: that of a single cell is mostly noise."""
 
@@ -46,19 +49,30 @@ RIDGE = 0.01
 
 
 def sampled(course: Course, seed: int) -> Course:
-    """``course`` with at most `MOST_CELLS` of each snapshot, drawn at random; totals stay."""
+    """``course`` with at most `MOST_CELLS` of each snapshot, drawn at random, that stand for the cells around them."""
     positions, masses = list(course.positions), list(course.masses)
     prior, clones = list(course.prior or []), list(course.clones or [])
     for k, own in enumerate(np.random.SeedSequence(seed).spawn(len(positions))):
-        n = len(positions[k])
-        if n <= MOST_CELLS:
+        x = positions[k]
+        if len(x) <= MOST_CELLS:
             continue
-        rows = np.sort(np.random.default_rng(own).choice(n, MOST_CELLS, replace=False))
-        positions[k], masses[k] = positions[k][rows], masses[k] * n / MOST_CELLS
+        rows = np.sort(np.random.default_rng(own).choice(len(x), MOST_CELLS, replace=False))
+        positions[k], masses[k] = x[rows], masses[k] * stands_for(x, rows)
         for known in (prior, clones):
             if known:
                 known[k] = known[k][rows]
     return replace(course, positions=positions, masses=masses, prior=prior or None, clones=clones or None)
+
+
+def stands_for(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """How many cells of ``x`` each of ``rows`` stands for, itself and a share of the others near it.
+
+    A random sample has more cells of one state and fewer of another by chance, which would look like growth.
+    """
+    count, others = np.ones(len(rows)), np.delete(x, rows, axis=0)
+    for block in np.array_split(others, math.ceil(len(others) / BLOCK_CELLS)):
+        count += around(block, x[rows], np.ones(len(rows)), SHARED_BY).sum(axis=0)
+    return count
 
 
 def learnt(course: Course, seed: int, couple: Callable[[Course, int], Sequence[Coupling]]) -> Course:
@@ -153,12 +167,12 @@ def at_ends(course: Course, couplings: Sequence[Coupling]) -> tuple[np.ndarray, 
     return ends[0], ends[1]
 
 
-def around(points: np.ndarray, x: np.ndarray, weight: np.ndarray) -> csr_array:
-    """What makes means over the cells of ``x`` around each of ``points``, shape ``(m, n)``; rows add up to 1.
+def around(points: np.ndarray, x: np.ndarray, weight: np.ndarray, k: int = NEIGHBOURS) -> csr_array:
+    """What makes means over the ``k`` cells of ``x`` around each of ``points``, shape ``(m, n)``; rows add up to 1.
 
     ``weight``, shape ``(n,)``: of each cell, beside its nearness.
     """
-    means = kernel(points, x, NEIGHBOURS)
+    means = kernel(points, x, k)
     means.data *= weight[means.indices]
     means.data /= np.repeat(means.sum(axis=1), np.diff(means.indptr))
     return means
