@@ -27,7 +27,7 @@ class Clock:
 
     seconds: dict[str, float] = {}
 
-    def __init__(self, total: int, desc: str, disable: bool, left: object):
+    def __init__(self, total: int, desc: str, **_: object):
         self.name = desc
 
     def __enter__(self) -> Clock:

@@ -35,6 +35,7 @@ def test_nothing_is_estimated_for_nobody(monkeypatch, unfitted, small, capfd):
             4,
             "about 14 h and 3.0 GB beside the data: coupling 60 min, matching 30 min, fitting up to 2.0 h, for each",
         ),
+        (HOURS, 4, "4 models; about 6.0 h in all if no fitting is needed"),
         (Cost([[1.0]], 20.0, 20.0, 2.5e9), 1, "about 41 s and 2.5 GB"),
         (Cost([[1.0]], 20.0, 20.0, 1e8), 2, "about 82 s and 0.1 GB"),
         (Cost([[1.0]], 20.0, 20.0, 1e8), 1, None),
@@ -100,6 +101,28 @@ def test_a_stage_taken_up_within_does_not_count_what_was_done_before(progress):
     with progress.bar("matching", 1000) as bar:  # couplings were found
         bar.initial = 800
         assert left(bar, 900, 10.0) == pytest.approx(10 + 200)
+
+
+def shown(bar):
+    return bar.format_dict.get("postfix")
+
+
+def test_before_fitting_bars_tell_what_is_left_with_it_and_without(progress):
+    """Whether it is needed nobody knows: on many data sets it is not."""
+    with progress.bar("coupling", 2) as bar:
+        assert shown(bar) == "whole fit 02:20 left, 05:40 if fitting is needed"
+    with progress.bar("matching", 1000) as bar:
+        assert shown(bar) == "whole fit 01:40 left, 05:00 if fitting is needed"
+    with progress.bar("fitting", 20) as bar:
+        assert shown(bar) == "whole fit 03:20 left"
+
+
+def test_models_to_come_are_expected_to_need_no_fitting_either(capfd):
+    progress = _progress.Progress(Cost([[10.0]], 100.0, 200.0, 0.0), 2)
+    with progress.bar("fitting", 20) as bar:
+        assert left(bar, 0, 0.0) == pytest.approx(200 + 310)
+        bar.total = 0
+        assert left(bar, 0, 1.0) == pytest.approx(111)
 
 
 def test_models_to_come_are_expected_at_the_pace_of_those_before(capfd):

@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -27,11 +28,13 @@ def tell(of_model: Cost, n_models: int, device: object) -> None:
     at_once = jobs.at_once(n_models)
     rounds = math.ceil(n_models / at_once)
     whole, memory = of_model.seconds * rounds, of_model.memory * at_once
+    surely = (of_model.coupling + of_model.matching) * rounds
     logger.log(
         logging.INFO if whole > LONG or memory > MUCH else logging.DEBUG,
-        "fitting on %s will take about %s and %.1f GB beside the data: coupling %s, matching %s, fitting up to %s%s",
+        "fitting on %s will take about %s and %.1f GB beside the data: coupling %s, matching %s, fitting up to %s%s%s",
         device, in_words(whole), memory / 1e9, *map(in_words, (of_model.coupling, of_model.matching, of_model.fitting)),
         f", for each of {n_models} models" if n_models > 1 else "",
+        f"; about {in_words(surely)} in all if no fitting is needed" if of_model.fitting else "",
     )  # fmt: skip
 
 
@@ -44,10 +47,22 @@ def in_words(seconds: float) -> str:
 
 
 class Bar(tqdm):
-    """A bar of one stage that also tells what is left of the whole fit."""
+    """A bar of one stage that also tells what is left of the whole fit.
 
-    def __init__(self, *, total: int, desc: str, disable: bool, left: Callable[[Bar, float], float | None]):
-        self._left = left
+    ``left``: seconds, from the bar and those that have gone by in its stage. ``fitting``: those of them that fitting
+    may take in a later stage. Nobody knows before whether it is needed.
+    """
+
+    def __init__(
+        self,
+        *,
+        total: int,
+        desc: str,
+        disable: bool,
+        left: Callable[[Bar, float], float | None],
+        fitting: Callable[[], float] = lambda: 0.0,
+    ):
+        self._left, self._fitting = left, fitting
         super().__init__(total=total, desc=desc, disable=disable)
 
     @property
@@ -55,7 +70,11 @@ class Bar(tqdm):
         """What is displayed."""
         shown: dict = super().format_dict
         left = self._left(self, shown["elapsed"])
-        return shown if left is None else {**shown, "postfix": f"whole fit {self.format_interval(left)} left"}
+        if left is None:
+            return shown
+        surely, most = (self.format_interval(math.ceil(seconds)) for seconds in (left - self._fitting(), left))
+        text = f"whole fit {most} left" if surely == most else f"whole fit {surely} left, {most} if fitting is needed"
+        return {**shown, "postfix": text}
 
 
 class Progress:
@@ -93,12 +112,18 @@ class Progress:
             pace = (last[1] + TRUST * whole) / (here + TRUST * whole)
             if here > TRUST * whole and pace > TRUST:  # not what was read from a checkpoint
                 self.pace[name] = pace
-            to_come = sum(sum(seconds) * self.pace.get(stage, 1.0) for stage, seconds in self.stages)
-            if bar.n == bar.total:  # of a stage that ended early, too
+            if bar.n == bar.total < total:  # it ended early, and so will those of models to come
+                self.pace[name] = elapsed / whole
+            to_come = self._to_come("coupling", "matching", "fitting")
+            if bar.n == bar.total:
                 return to_come
             return max(0.0, (whole - reached) * pace - (elapsed - last[1])) + to_come
 
-        return Bar(total=total, desc=name, disable=False, left=left)
+        return Bar(total=total, desc=name, disable=False, left=left, fitting=partial(self._to_come, "fitting"))
+
+    def _to_come(self, *names: str) -> float:
+        """Seconds of later stages of these ``names``."""
+        return sum(sum(seconds) * self.pace.get(stage, 1.0) for stage, seconds in self.stages if stage in names)
 
 
 def hidden(name: str, total: int) -> Bar:
