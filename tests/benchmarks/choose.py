@@ -55,8 +55,10 @@ DATA = {
     "mouse": CASES["mouse"],
     "branching5": branching,
     "branching10": partial(branching, n_dims=10),
+    "branching30": partial(branching, n_dims=30),
     "eb5": embryoid,
     "eb30": partial(embryoid, n_dims=30),
+    "eb100": partial(embryoid, n_dims=100),
 }
 
 
