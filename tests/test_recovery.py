@@ -51,6 +51,19 @@ def branching():
     return adata
 
 
+def test_few_cells_at_many_times_are_not_carried_off_in_many_dimensions():
+    """At the rate that is right for more cells, a variance was more than 1.5 times the observed one."""
+    times = np.arange(0, 3.5, 0.5)
+    adata = vgfm_sc.datasets.branching(n_dims=30, n_cells=150, times=times, seed=1, space_seed=0)
+    vgfm_sc.tl.fit(adata, "time", use_rep="X_state", fit_steps=0, score=False, seed=1, progress=False)
+    x, time = adata.obsm["X_state"], adata.obs["time"].to_numpy()
+    positions, mass = vgfm_sc.get.model(adata).simulate(x[time == 0], times, tol=1e-4)
+    for t, cells, weight in zip(times[1:], positions[1:], mass[1:], strict=True):
+        centre = np.average(cells, axis=0, weights=weight)
+        spread = np.average((cells - centre) ** 2, axis=0, weights=weight).sum() / x[time == t].var(axis=0).sum()
+        assert 0.75 < spread < 1.4
+
+
 def growth_by_type(adata):
     columns = {"fit": "vgfm_growth", "truth": "true_growth", "type": "cell_type"}
     table = pd.DataFrame({name: adata.obs[column] for name, column in columns.items()})

@@ -40,6 +40,15 @@ def test_a_batch_says_of_which_condition_it_is_but_for_a_share_of_it():
         assert set(step.condition[30:].tolist()) <= {0, nets.NO_CONDITION}
 
 
+@pytest.mark.parametrize(
+    ("n0", "n1", "n_dims", "share"), [(100, 300, 2, 1.0), (150, 300, 10, 1.0), (140, 160, 10, 0.75), (50, 60, 30, 0.5)]
+)
+def test_the_rate_is_lower_where_cells_are_few_for_their_axes(n0, n1, n_dims, share):
+    part = interval()
+    part.x0, part.x1 = torch.zeros(n0, n_dims), torch.zeros(n1, n_dims)
+    assert matching.rate_of([part, part]) == pytest.approx(share)
+
+
 def test_targets_are_per_unit_of_time_and_lie_on_the_path():
     batch = interval().draw(500, torch.Generator().manual_seed(0))
     assert ((batch.t >= 1) & (batch.t <= 3)).all()

@@ -36,6 +36,10 @@ SHORTEST_SHARE = 0.01
 ends it has no bound."""
 
 
+FEW_CELLS, LEAST_LR = 20, 0.5
+"""Cells of a snapshot for each axis below which the learning rate falls with their number, and the least share of it:
+what is learnt from few is how they happen to be paired, and in many dimensions others are carried off by it."""
+
 BRIDGE_LR = 0.3
 """Learning rate of Brownian bridges as a share of that of other paths, for all layers alike. Velocity along a bridge is
 mostly noise, of which short steps average more. Bridges fan out from single cells, which slow first layers do not
@@ -205,7 +209,7 @@ def match(
     -------
     The average of the networks over the last steps, and the losses of each step.
     """
-    slower = networks.input_layers()
+    slower, lr = networks.input_layers(), lr * rate_of(intervals)
     if any(interval.spread.bridge for interval in intervals):
         slower, lr = [], BRIDGE_LR * lr
     average, optimiser = Average(networks), Optimiser(networks, lr, n_steps, slower)
@@ -233,6 +237,12 @@ def match(
         )
         raise FloatingPointError(msg)
     return average.networks, dict(zip(names, history.T, strict=True))
+
+
+def rate_of(intervals: Sequence[Interval]) -> float:
+    """Share of the learning rate that the cells of ``intervals`` are enough for, see `FEW_CELLS`."""
+    mean = np.mean([(len(interval.x0) + len(interval.x1)) / 2 for interval in intervals])
+    return float(np.clip(mean / (FEW_CELLS * intervals[0].x0.shape[1]), LEAST_LR, 1.0))
 
 
 def _descend(networks: Networks, batch: Batch, part: Callable[[Networks, Batch], Tensor]) -> Tensor:
