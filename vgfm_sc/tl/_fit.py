@@ -141,7 +141,7 @@ def fit(
         less deep.
     match_steps, match_size, match_lr
         Steps of the matching stage, pairs per step (shared by the intervals), highest learning rate. With fewer than
-        20 cells per time point and dimension, the rate is lower, by half at most.
+        3 cells per time point for each dimension and interval, the rate is lower, by half at most.
     fit_steps, fit_cells, fit_lr
         Steps of the fitting stage (0 leaves it out), cells per snapshot and step, highest learning rate. The result
         is never worse, by the energy distance on fixed cells, than that of the matching stage. Without ``validation``

@@ -41,12 +41,15 @@ def test_a_batch_says_of_which_condition_it_is_but_for_a_share_of_it():
 
 
 @pytest.mark.parametrize(
-    ("n0", "n1", "n_dims", "share"), [(100, 300, 2, 1.0), (150, 300, 10, 1.0), (140, 160, 10, 0.75), (50, 60, 30, 0.5)]
+    ("n0", "n1", "n_dims", "share"), [(20, 40, 2, 1.0), (150, 300, 10, 1.0), (40, 50, 10, 0.75), (50, 60, 30, 0.5)]
 )
 def test_the_rate_is_lower_where_cells_are_few_for_their_axes(n0, n1, n_dims, share):
     part = interval()
     part.x0, part.x1 = torch.zeros(n0, n_dims), torch.zeros(n1, n_dims)
     assert matching.rate_of([part, part]) == pytest.approx(share)
+    other = interval()
+    other.x0, other.x1, other.condition = part.x0, part.x1, 1
+    assert matching.rate_of([part, part, other, other]) == pytest.approx(share)  # of each condition alike
 
 
 def test_targets_are_per_unit_of_time_and_lie_on_the_path():

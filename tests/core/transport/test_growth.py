@@ -203,12 +203,12 @@ def test_large_snapshots_are_sampled_with_their_totals(monkeypatch):
 def test_cells_of_a_sample_stand_for_those_around_them(monkeypatch, places):
     """By chance a sample has more of one state than of another; its masses do not. Cells may lie at one point."""
     monkeypatch.setattr(growth, "BLOCK_CELLS", 100)
-    state = np.repeat(np.arange(places), 600 // places)
-    rows = np.random.default_rng(0).choice(600, 60, replace=False)
+    state = np.repeat(np.arange(places), 1800 // places)
+    rows = np.random.default_rng(0).choice(1800, 300, replace=False)
     count = growth.stands_for(10.0 * state[:, None], rows)
     assert count.min() >= 1
     of_state = [count[state[rows] == k].sum() for k in range(places)]
-    np.testing.assert_allclose(of_state, 600 // places)
+    np.testing.assert_allclose(of_state, 1800 // places)
     if places > 1:
         assert np.ptp(np.bincount(state[rows])) > 2
 

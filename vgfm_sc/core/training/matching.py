@@ -36,9 +36,10 @@ SHORTEST_SHARE = 0.01
 ends it has no bound."""
 
 
-FEW_CELLS, LEAST_LR = 20, 0.5
-"""Cells of a snapshot for each axis below which the learning rate falls with their number, and the least share of it:
-what is learnt from few is how they happen to be paired, and in many dimensions others are carried off by it."""
+FEW_CELLS, LEAST_LR = 3, 0.5
+"""Cells of a snapshot for each axis and interval below which the learning rate falls with their number, and the least
+share of it. What is learnt from few cells is how they happen to be paired; in many dimensions others are carried off by
+it, the farther the more intervals follow each other."""
 
 BRIDGE_LR = 0.3
 """Learning rate of Brownian bridges as a share of that of other paths, for all layers alike. Velocity along a bridge is
@@ -242,7 +243,8 @@ def match(
 def rate_of(intervals: Sequence[Interval]) -> float:
     """Share of the learning rate that the cells of ``intervals`` are enough for, see `FEW_CELLS`."""
     mean = np.mean([(len(interval.x0) + len(interval.x1)) / 2 for interval in intervals])
-    return float(np.clip(mean / (FEW_CELLS * intervals[0].x0.shape[1]), LEAST_LR, 1.0))
+    n_intervals = len(intervals) / len({interval.condition for interval in intervals})  # of a course
+    return float(np.clip(mean / (FEW_CELLS * intervals[0].x0.shape[1] * n_intervals), LEAST_LR, 1.0))
 
 
 def _descend(networks: Networks, batch: Batch, part: Callable[[Networks, Batch], Tensor]) -> Tensor:

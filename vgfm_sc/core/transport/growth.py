@@ -26,10 +26,10 @@ from vgfm_sc.core.neighbours import kernel
 ROUNDS = 2
 """How often all intervals are coupled to learn growth, before they are coupled for use."""
 
-MOST_CELLS = 1000
+MOST_CELLS = 500
 """Of each snapshot that the first couplings use: a mean over neighbourhoods needs no more."""
 
-SHARED_BY = 10
+SHARED_BY = 30
 """Nearest cells of the sample that stand for a cell which is not in it."""
 
 NEIGHBOURS = 100
