@@ -43,7 +43,8 @@ class Method:
         Function ``(x0, x1, log_growth, s) -> PathPoint`` on pairs, ``s`` in [0, 1]: see `vgfm_sc.core.path`.
     noise
         Standard deviation of Gaussian noise on the path, per axis, as a share of the distance between a cell and its
-        nearest neighbour per axis (median over a snapshot).
+        nearest neighbour per axis (median over a snapshot). In more than two dimensions ``d`` it is
+        ``(d / 2) ** 0.25`` times as much.
     smooth
         Bend the paths so that velocity and growth are continuous across time points; ends and marginals stay.
     name
@@ -124,7 +125,8 @@ def vgfm(
         `vgfm_sc.core.transport.drift`. `None` couples cells from where they stand.
     noise
         Standard deviation of Gaussian noise on the path, per axis, as a share of the distance between a cell and its
-        nearest neighbour per axis (median over a snapshot).
+        nearest neighbour per axis (median over a snapshot). In more than two dimensions ``d`` it is
+        ``(d / 2) ** 0.25`` times as much.
     smooth
         Bend the straight paths so that velocity and growth are continuous across time points, see
         `vgfm_sc.core.training.smoothing`.

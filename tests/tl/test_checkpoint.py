@@ -111,7 +111,7 @@ def test_a_stage_goes_on_within_and_ends_the_same(
         patch.setattr(module, name, broken)
         tl.fit(adata, "time", **settings)
     assert len(list(tmp_path.glob("*-underway.npz"))) == 1
-    steps = {"match": 0, "fit": 0}
+    steps = {"velocity": 0, "kept": 0, "fit": 0}
 
     def counting(module, name, stage):
         real = getattr(module, name)
@@ -122,10 +122,12 @@ def test_a_stage_goes_on_within_and_ends_the_same(
 
         monkeypatch.setattr(module, name, counted)
 
-    counting(matching, "velocity_loss", "match")
+    counting(matching, "velocity_loss", "velocity")
+    counting(matching, "loss", "kept")  # in each step of the fitting stage, and with a loss of the velocity in it
     counting(fitting, "distribution_loss", "fit")
     tl.fit(adata, "time", **settings)
-    assert steps == {"match": 0, **left}
+    assert {"match": steps["velocity"] - steps["kept"], "fit": steps["fit"]} == {"match": 0, **left}
+    assert steps["kept"] == steps["fit"]
     assert_same_fit(adata, longer)
     assert not list(tmp_path.glob("*-underway.npz"))
 

@@ -64,7 +64,7 @@ def exact_loss(model, data, *, mass_weight):
     return loss
 
 
-def fit(model, data, held_out=None, **changed):
+def fit(model, data, held_out=None, matched=None, **changed):
     of_matching = {
         "width": 8,
         "depth": 2,
@@ -79,7 +79,26 @@ def fit(model, data, held_out=None, **changed):
     draw = torch.Generator().manual_seed(0)
     out = None if held_out is None else [held_out]
     data = [data] if isinstance(data, fitting.Sample) else data
-    return fitting.fit(model, data, out, settings, generator=draw, on_step=lambda: None)
+    return fitting.fit(model, data, out, settings, generator=draw, on_step=lambda: None, matched=matched)
+
+
+def test_the_loss_of_matching_is_added_and_draws_its_pairs_from_the_generator_of_the_stage():
+    def none(networks, generator):
+        drawn.append(float(torch.rand((), generator=generator)))
+        return 0 * next(networks.parameters()).sum()
+
+    def strong(networks, generator):
+        off = (networks.velocity[-1].bias - 1).square().sum()
+        strayed.append(off.item())
+        return 1e4 * off
+
+    drawn, strayed, losses = [], [], {}
+    for name, matched in (("alone", None), ("none", none), ("strong", strong)):
+        losses[name] = fit(made(), single(), matched=matched, fit_steps=40, fit_lr=0.1)[1]["loss"]
+    assert len(set(drawn)) == 40
+    np.testing.assert_allclose(losses["none"], losses["alone"])
+    assert strayed[-1] < 0.1 * strayed[0]
+    assert losses["strong"].max() < 0.1 * strayed[0] * 1e4  # the loss that is told is that of fitting
 
 
 def test_each_condition_is_fitted_to_its_own_cells_and_all_are_judged():

@@ -84,14 +84,22 @@ def test_weights_stay_near_one():
     assert batch.w.mean() == pytest.approx(1.0, abs=0.1)
 
 
-def test_noise_moves_positions_but_not_targets():
+def test_noise_moves_positions_and_velocities_follow_it_in_part():
     clean, noisy = (
         interval(noise).draw(20_000, torch.Generator().manual_seed(0)) for noise in ((0.0, 0.0), (0.1, 0.4))
     )
     s = (clean.t - 1) / 2
     for at, want in ((0.05, 0.115), (0.5, 0.25), (0.95, 0.385)):  # from one end's to the other's
         assert float((noisy.x - clean.x)[(s - at).abs() < 0.05].std()) == pytest.approx(want, rel=0.05)
-    torch.testing.assert_close(noisy.v, clean.v)
+    torch.testing.assert_close(noisy.g, clean.g)
+    apart = (noisy.x - clean.x) / torch.lerp(torch.full_like(s, 0.1), torch.full_like(s, 0.4), s)[:, None]
+    torch.testing.assert_close(noisy.v - clean.v, matching.FOLLOWED * (0.4 - 0.1) / 2 * apart, rtol=1e-3, atol=1e-4)
+    even, bare = (interval(noise).draw(100, torch.Generator().manual_seed(0)) for noise in ((0.2, 0.2), (0.0, 0.0)))
+    torch.testing.assert_close(even.v, bare.v)
+
+
+def test_noise_is_as_wide_as_the_distance_between_cells_and_wider_in_more_dimensions():
+    assert [matching.noise_between(0.3, d) for d in (1, 2, 32)] == pytest.approx([0.3, 0.3, 0.6])
 
 
 def test_a_bridge_has_the_law_of_brownian_motion_held_at_both_ends():

@@ -24,6 +24,16 @@ AVERAGE = 0.995
 BLOCK_NUMBERS = 2**22
 """Coordinates drawn at once: many steps share one call, and no step touches more than a slice."""
 
+WIDENING = 0.25
+"""Power of half the number of axes that noise on positions grows with. Along two axes noise as wide as the distance
+between cells mixes them. Along many it leaves every cell apart from its neighbours, and networks learn how single cells
+happen to be paired: cells near a fork are then sure of one fate or the other, and of the wrong one."""
+
+FOLLOWED = 0.4
+"""Share of the change of the noise over an interval that velocities follow. Noise hides in part how cells draw together
+or apart, which its own change, by the distance between cells, shows. Networks that tell cells apart see it all the
+same, so with 1 they drew populations together too much."""
+
 SCORE_BLUR = 0.3
 """Standard deviation, per axis, of the blur that the score is learnt with, as a share of the distance between a cell
 and its nearest neighbour per axis."""
@@ -88,9 +98,10 @@ class Interval:
 
     A pair is drawn half by the mass it starts with and half by the mass it ends with, and weighed by its mass at s:
     right at every s, and no weight exceeds about two where drawing from one end alone lets them grow as exp(g dt).
-    Positions are blurred as ``spread`` says. With ``slopes``, those at the cells of either end, the path is bent to
-    meet them, as far as that leaves it in ``box``; if it is ``curved``, the less the more it turns. With a
-    ``condition`` batches carry it, but for a share of `DROPPED`.
+    Positions are blurred as ``spread`` says, and velocities follow the change of the blur as far as `FOLLOWED` says.
+    With ``slopes``, those at the cells of either end, the path is bent to meet them, as far as that leaves it in
+    ``box``; if it is ``curved``, the less the more it turns. With a ``condition`` batches carry it, but for a share of
+    `DROPPED`.
     """
 
     def __init__(
@@ -146,7 +157,11 @@ class Interval:
         log_total = (1 - s) * self.log_totals[0] + s * self.log_totals[1]
         w = self.weight[pair] * point.w * (-log_total).exp()
         noise, h = ((1 - s) * start + s * stop for start, stop in (self.spread.noise, self.spread.score))
-        blurred = x + noise[:, None] * drawn() if any(self.spread.noise) else x
+        blurred = x
+        if any(self.spread.noise):
+            start, stop = self.spread.noise
+            apart = drawn()
+            blurred, u = x + noise[:, None] * apart, u + FOLLOWED * (stop - start) * apart
         batch = Batch(self.times[0] + s * self.dt, blurred, u / self.dt, point.g / self.dt, w, x, h, drawn())
         if self.condition is None:
             return batch
@@ -238,6 +253,18 @@ def match(
         )
         raise FloatingPointError(msg)
     return average.networks, dict(zip(names, history.T, strict=True))
+
+
+def noise_between(gap: float, n_dims: int) -> float:
+    """Noise per axis as wide as the distance ``gap`` between cells, which is per axis too: see `WIDENING`."""
+    return max(n_dims / 2, 1) ** WIDENING * gap
+
+
+def loss(networks: Networks, intervals: Sequence[Interval], size: int, generator: torch.Generator) -> Tensor:
+    """What `match` minimises but for the score, on ``size`` pairs of each interval."""
+    drawn = [interval.draw(size, generator) for interval in intervals]
+    batch = Batch(*(torch.cat(parts) for parts in zip(*drawn, strict=True) if parts[0] is not None))
+    return velocity_loss(networks, batch) + growth_loss(networks, batch)
 
 
 def rate_of(intervals: Sequence[Interval]) -> float:

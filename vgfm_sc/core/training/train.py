@@ -93,9 +93,14 @@ def train(
     networks.keep_to(torch.cat([x for of_course in cells for x in of_course] + _between(intervals, settings.seed)))
     stage = partial(_stage, generator=generator, bar=bar, checkpoint=checkpoint)
 
+    size = max(1, settings.match_size // len(intervals))
+
     def match(networks: Networks, **given: Any) -> Refined:
-        size, n_steps = max(1, settings.match_size // len(intervals)), settings.match_steps
-        return matching.match(networks, intervals, size=size, n_steps=n_steps, lr=settings.match_lr, **given)
+        n_steps, lr = settings.match_steps, settings.match_lr
+        return matching.match(networks, intervals, size=size, n_steps=n_steps, lr=lr, **given)
+
+    def matched(networks: Networks, generator: torch.Generator) -> Tensor:
+        return matching.loss(networks, intervals, size, generator)
 
     history, at_once = {}, settings.match_size * settings.width
     networks, history["matching"] = stage("matching", match, networks, settings.match_steps, at_once)
@@ -109,7 +114,7 @@ def train(
         judged, at_once = samples(unseen) if unseen else None, settings.fit_cells * settings.width
 
         def fit(networks: Networks, **given: Any) -> Refined:
-            return fitting.fit(networks, samples(cells), judged, settings, **given)
+            return fitting.fit(networks, samples(cells), judged, settings, matched=matched, **given)
 
         networks, history["fitting"] = stage("fitting", fit, networks, settings.fit_steps, at_once)
     networks.settle()
@@ -220,7 +225,7 @@ def _intervals(
     """What matching draws from: couplings, and the paths between their cells."""
     times, wander = course.times, course.wander or [0.0] * len(couplings)
     gaps = [spacing(x) for x in cells]
-    noise = [method.noise * gap for gap in gaps]
+    noise = [method.noise * matching.noise_between(gap, cells[0].shape[1]) for gap in gaps]
     blur = [max(matching.SCORE_BLUR * gap, matching.LEAST_BLUR) for gap in gaps]
     curved = method.prepare is not None
     slopes = None
