@@ -25,14 +25,14 @@ BLOCK_NUMBERS = 2**22
 """Coordinates drawn at once: many steps share one call, and no step touches more than a slice."""
 
 WIDENING = 0.25
-"""Power of half the number of axes that noise on positions grows with. Along two axes noise as wide as the distance
-between cells mixes them. Along many it leaves every cell apart from its neighbours, and networks learn how single cells
-happen to be paired: cells near a fork are then sure of one fate or the other, and of the wrong one."""
+"""Noise on positions grows with half the number of axes to this power. Along two axes, noise as wide as the distance
+between cells mixes them. Along many, it leaves every cell far from its neighbours, and networks learn how single cells
+happen to be paired: they give cells near a fork a certain fate, which is often the wrong one."""
 
 FOLLOWED = 0.4
-"""Share of the change of the noise over an interval that velocities follow. Noise hides in part how cells draw together
-or apart, which its own change, by the distance between cells, shows. Networks that tell cells apart see it all the
-same, so with 1 they drew populations together too much."""
+"""Share of the change of the noise over an interval that velocities follow. Noise hides in part how populations
+contract or expand. It changes with the distance between cells, as they do, and makes up for it. Networks tell many
+cells apart in spite of the noise, so with 1 populations contracted too much."""
 
 SCORE_BLUR = 0.3
 """Standard deviation, per axis, of the blur that the score is learnt with, as a share of the distance between a cell
