@@ -44,7 +44,7 @@ class Method:
     noise
         Standard deviation of Gaussian noise on the path, per axis, as a share of the distance between a cell and its
         nearest neighbour per axis (median over a snapshot). In more than two dimensions ``d`` it is
-        ``(d / 2) ** 0.25`` times as much.
+        ``(d / 2) ** 0.25`` times as much, at most 1.5 times.
     smooth
         Bend the paths so that velocity and growth are continuous across time points; ends and marginals stay.
     name
@@ -126,7 +126,7 @@ def vgfm(
     noise
         Standard deviation of Gaussian noise on the path, per axis, as a share of the distance between a cell and its
         nearest neighbour per axis (median over a snapshot). In more than two dimensions ``d`` it is
-        ``(d / 2) ** 0.25`` times as much.
+        ``(d / 2) ** 0.25`` times as much, at most 1.5 times.
     smooth
         Bend the straight paths so that velocity and growth are continuous across time points, see
         `vgfm_sc.core.training.smoothing`.
